@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A gather collects what changes leave behind: ranges to flush, tables to free, leaves to report.
+ * nest_gather_sync() flushes first, then frees and reports; nothing is freed before its flush.
+ *
+ * A gather is the caller's memory (a local variable will do), belongs to one table and one thread,
+ * and is full after a few items: then it is synced early, which is always allowed.
+ */
+#ifndef NEST_GATHER_H
+#define NEST_GATHER_H
+
+#include <nest/host.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct nest_pt;
+struct nest_mapping;
+
+/* Told each removed leaf, after the flush that covers it. `leaf` lives only during the call. */
+typedef void (*nest_release_fn)(void *ctx, const struct nest_mapping *leaf);
+
+enum { NEST_GATHER_RANGES = 4, NEST_GATHER_SUBTREES = 8, NEST_GATHER_LEAVES = 8 };
+
+/* Fields are the library's; use the functions. */
+struct nest_gather {
+	struct nest_pt *pt;
+	nest_release_fn release;
+	void *release_ctx;
+	uint8_t nr_ranges, nr_subtrees, nr_leaves;
+	bool leaf_only;
+	bool all;
+	uint8_t level_mask;
+	struct {
+		uint64_t first, last;
+	} range[NEST_GATHER_RANGES];
+	struct {
+		nest_pa_t table;
+		uint64_t ia;
+		uint64_t keep; /* leaves with this pa - ia stay mapped by the entry put in place */
+		uint8_t level; /* of the table's entries */
+		bool has_keep;
+	} subtree[NEST_GATHER_SUBTREES];
+	struct {
+		uint64_t ia;
+		nest_pa_t pa;
+		uint64_t size;
+		nest_attr_t attr;
+		uint8_t level;
+		bool contiguous;
+	} leaf[NEST_GATHER_LEAVES];
+};
+
+/* Start an empty gather for changes to `pt`. Needs no undoing when it stays empty. */
+void nest_gather_init(struct nest_gather *g, struct nest_pt *pt);
+
+/* Have every leaf that is removed from now on reported. To be called on an empty gather. */
+void nest_gather_on_release(struct nest_gather *g, nest_release_fn fn, void *ctx);
+
+/*
+ * Flush what was changed, then free the detached tables (through nest_host.defer where given) and
+ * report the removed leaves. The gather is empty again. Must be called before the nest_pt is destroyed.
+ */
+void nest_gather_sync(struct nest_gather *g);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

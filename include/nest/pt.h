@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The engine: build and maintain the tables of one address space.
+ *
+ * Exclusive mode (the only one so far): the caller serialises every call that changes a table;
+ * nest_pt_query() and nest_pt_walk() may run beside them when nest_host.defer is given.
+ *
+ * Every changing call is all or nothing: when it returns an error, no translation has changed and
+ * no table has leaked. Where `gather` is NULL, what has to be flushed and freed is flushed and freed
+ * before the call returns; otherwise that is left to nest_gather_sync().
+ *
+ * Addresses and sizes are in bytes and multiples of the format's smallest page. A range may end
+ * at the very top of the address space. Where addresses are canonical (x86-64, RISC-V Sv,
+ * LoongArch first stage) both halves belong to one table and a range lies within one half.
+ *
+ * Errors that every call with a range can return, with nothing changed:
+ *   NEST_E_INVAL  NULL, an unknown flag or attribute bit
+ *   NEST_E_ALIGN  ia, pa or size not a multiple of the smallest page
+ *   NEST_E_RANGE  size 0, a range that wraps, or one beyond the input (ia) or output (pa) width
+ */
+#ifndef NEST_PT_H
+#define NEST_PT_H
+
+#include <nest/format.h>
+#include <nest/gather.h>
+#include <nest/host.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* nest_pt_config.flags */
+#define NEST_PT_SHARED ((uint32_t)1 << 0) /* changes from many CPUs without a lock: not built yet */
+#define NEST_PT_UPPER  ((uint32_t)1 << 1) /* AArch64 first stage: the table of TTBR1 (upper region) */
+
+struct nest_pt_config {
+	const struct nest_format *format;
+	unsigned ia_bits;             /* input address width in bits; 0: the format's default */
+	unsigned oa_bits;             /* output address width in bits; 0: the format's default */
+	uint32_t features;            /* NEST_FEAT_*: what the CPU has */
+	uint32_t flags;               /* NEST_PT_* */
+	const struct nest_host *host; /* must outlive the table */
+	void *ctx;                    /* handed to every host callback */
+};
+
+/* A list of spare tables. Fields are the library's. */
+struct nest_reserve {
+	nest_pa_t head;
+	uint64_t count;
+};
+
+/* One address space. Fields are the library's; at most 256 bytes; may not be moved while in use. */
+struct nest_pt {
+	const struct nest_format *format;
+	const struct nest_host *host;
+	void *ctx;
+	nest_pa_t root;
+	nest_pa_t pinned;                     /* bitmap of shared root entries, or NEST_PA_NONE */
+	nest_pte_t absent[NEST_MAX_LEVELS];   /* what stands for nothing, by level */
+	nest_pa_t invalid[NEST_MAX_LEVELS];   /* all-absent tables (LoongArch), or NEST_PA_NONE */
+	struct nest_reserve *reserve;
+	uint64_t nr_tables;
+	uint32_t features;
+	uint32_t flags;
+	uint32_t vmid;
+	uint8_t ia_bits, oa_bits;
+	uint8_t top;                          /* level of the root's entries */
+	uint8_t max_leaf;                     /* largest level at which a leaf may stand */
+	uint8_t leaf_mask;
+};
+
+/* One page, block or contiguous group, or what stands in its place. */
+struct nest_mapping {
+	nest_ia_t ia;            /* query: the address asked for; walk: where the page begins */
+	nest_pa_t pa;            /* what ia translates to */
+	uint64_t size;           /* bytes of the page that holds ia; of the group when contiguous */
+	nest_attr_t attr;
+	unsigned level;
+	bool contiguous;
+	uint64_t mark;           /* the value of a mark, else 0 */
+	enum nest_pte_kind kind; /* LEAF, MARK, NONE, or (walk, on request) TABLE: pa is the table */
+};
+
+/*
+ * Make an empty table. NEST_E_INVAL: no format, host, alloc, free or tlb_flush; unknown flags.
+ * NEST_E_UNSUPPORTED: the format has no such feature, mode or input width. NEST_E_RANGE: oa_bits
+ * larger than the format with these features allows. NEST_E_NOMEM. NEST_E_ALIGN: the host's
+ * allocator gave memory that is not aligned to its size (it has been given back).
+ */
+int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *config);
+
+/*
+ * Free every table, none of the mapped frames. No CPU may still use the table; no flush is issued. A table
+ * that others share from (nest_pt_share) must be destroyed after them. Harmless on a nest_pt whose
+ * init failed, or twice.
+ */
+void nest_pt_destroy(struct nest_pt *pt);
+
+/* Physical address of the root table: aligned to its own size, that of nest_pt_root_size(). */
+nest_pa_t nest_pt_root(const struct nest_pt *pt);
+uint64_t nest_pt_root_size(const struct nest_pt *pt);
+/* How many levels a walk has (root included). */
+unsigned nest_pt_levels(const struct nest_pt *pt);
+/* log2 of the bytes that one entry of `level` covers; 0 when there is no such level. */
+unsigned nest_pt_shift(const struct nest_pt *pt, unsigned level);
+/* The VMID, VPID or ASID that nest_flush.vmid tells; 0 after init. */
+void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid);
+
+/* clang-format off */
+/* Flags of map, protect and unmap. A call refuses flags that are not listed with it. */
+#define NEST_MAP_NO_HUGE      NEST_MAP_MAX_LEVEL(0)                  /* smallest pages only, no contiguous groups */
+#define NEST_MAP_MAX_LEVEL(n) ((uint32_t)(((n) & 7u) + 1u))          /* no page above level n; 0: no groups either */
+#define NEST_MAP_REPLACE      ((uint32_t)1 << 4)                     /* what is there is replaced */
+#define NEST_MAP_SKIP_MAPPED  ((uint32_t)1 << 5)                     /* what is there stays */
+#define NEST_UNMAP_SPARSE     ((uint32_t)1 << 6)                     /* holes are allowed */
+#define NEST_NO_SPLIT         ((uint32_t)1 << 7)                     /* a partly covered larger page is NEST_E_HUGE */
+/* clang-format on */
+
+/*
+ * Map [ia, ia + size) to [pa, pa + size) with the largest pages that address, alignment, size and
+ * features allow. Marks in the range are overwritten.
+ * Flags: NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL, NEST_MAP_REPLACE or NEST_MAP_SKIP_MAPPED,
+ * NEST_NO_SPLIT.
+ * NEST_E_MAPPED: something is mapped there (neither REPLACE nor SKIP_MAPPED given).
+ * NEST_E_UNSUPPORTED: the attributes cannot be expressed. NEST_E_DENIED: host.allow refused, or the
+ * range touches top-level entries linked from another table. NEST_E_HUGE. NEST_E_NOMEM.
+ */
+int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, nest_attr_t attr,
+		uint32_t flags, struct nest_gather *gather);
+
+/*
+ * Remove what is mapped in [ia, ia + size); exactly that, splitting larger pages at its ends. With
+ * NEST_UNMAP_SPARSE holes are allowed and marks are removed too; without it a hole or mark is
+ * NEST_E_NOTMAPPED. Tables that it empties are freed. Flags: NEST_UNMAP_SPARSE, NEST_NO_SPLIT.
+ * NEST_E_HUGE, NEST_E_DENIED (linked from another table), NEST_E_NOMEM (a split needs a table).
+ */
+int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		  struct nest_gather *gather);
+
+/*
+ * Change attributes: (attr & ~clear) | set. `set` replaces the whole memory type when `clear`
+ * holds NEST_MT_MASK. Taking NEST_W away takes NEST_DBM away too. Flags as for unmap; marks stay.
+ * NEST_E_NOTMAPPED, NEST_E_HUGE, NEST_E_NOMEM, NEST_E_DENIED; NEST_E_UNSUPPORTED: the result
+ * cannot be expressed for some page of the range; NEST_E_INVAL: a bit both set and cleared, or a
+ * memory type set without clearing NEST_MT_MASK.
+ */
+int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
+		    nest_attr_t clear, uint32_t flags, struct nest_gather *gather);
+
+/*
+ * What does ia translate to? Any byte address. NEST_OK: out->pa is exact for ia.
+ * NEST_E_NOTMAPPED: nothing; out->kind is NEST_PTE_NONE, or NEST_PTE_MARK with out->mark set, and
+ * out->size is that of the hole. NEST_E_RANGE: outside the input width. NEST_E_INVAL.
+ */
+int nest_pt_query(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out);
+
+/* 0 goes on; anything else stops the walk, which returns it (use positive numbers). */
+typedef int (*nest_visit_fn)(void *ctx, const struct nest_mapping *m);
+
+/* Flags of nest_pt_walk_flags(). */
+#define NEST_WALK_TABLES ((uint32_t)1 << 0) /* tables too, each before what it holds */
+#define NEST_WALK_MARKS  ((uint32_t)1 << 1) /* marks too */
+
+/*
+ * Visit every leaf that overlaps the range, in order of address, whole (a page that begins before
+ * the range is told from its beginning). The visitor must not change the table.
+ */
+int nest_pt_walk(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_visit_fn fn,
+		 void *ctx);
+int nest_pt_walk_flags(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		       nest_visit_fn fn, void *ctx);
+
+/*
+ * Put a mark of `value` (0..NEST_MARK_MAX) on every page of the range: not present, and a query
+ * tells the value. Marks and holes are overwritten; NEST_E_MAPPED if anything is mapped.
+ * NEST_E_RANGE, NEST_E_NOMEM, NEST_E_DENIED. nest_pt_unmap(NEST_UNMAP_SPARSE) removes marks.
+ */
+int nest_pt_mark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
+		 struct nest_gather *gather);
+
+/*
+ * Split every page that overlaps the range until none is larger than `level`, and break up
+ * contiguous groups. Holes are allowed. No translation changes. NEST_E_NOMEM, NEST_E_UNSUPPORTED
+ * (no leaf at that level), NEST_E_DENIED.
+ */
+int nest_pt_split(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned level,
+		  struct nest_gather *gather);
+
+/*
+ * Collapse every whole run of pages in the range that maps consecutive, aligned frames with equal
+ * attributes (accessed and dirty aside: the result has both if any has) into the largest page or group.
+ * Never fails for want of memory. NEST_E_DENIED.
+ */
+int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather);
+
+/*
+ * Link src's top-level entries that cover the range into dst, so that both translate it by the same
+ * tables from now on. ia and size must be multiples of what a top-level entry covers; both tables
+ * must have the same format, widths, features and host. Blocks of src at the top level are split
+ * and missing tables made, so later changes made through src inside the range are seen by both; dst may not change
+ * it (NEST_E_DENIED). src must outlive dst.
+ * NEST_E_INVAL: different geometry; NEST_E_ALIGN; NEST_E_MAPPED: dst has something there;
+ * NEST_E_DENIED: the range is itself linked from a third table; NEST_E_NOMEM.
+ */
+int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64_t size);
+
+/*
+ * Print the tables and mappings as text through put(ctx, c): a line a run of equal pages.
+ * NEST_E_INVAL.
+ */
+typedef void (*nest_putc_fn)(void *ctx, char c);
+int nest_pt_dump(const struct nest_pt *pt, nest_putc_fn put, void *ctx);
+
+struct nest_pt_stats {
+	uint64_t tables;                          /* tables in use, root included */
+	uint64_t table_bytes;                     /* and their memory */
+	uint64_t leaves[NEST_MAX_LEVELS];         /* leaf entries by level */
+	uint64_t contiguous[NEST_MAX_LEVELS];     /* of these, entries in contiguous groups */
+	uint64_t marks;                           /* mark entries */
+	uint64_t mapped;                          /* bytes mapped */
+};
+
+/* Count what is there: reads every table. NEST_E_INVAL. */
+int nest_pt_stats(const struct nest_pt *pt, struct nest_pt_stats *out);
+
+/*
+ * Upper bound on the tables that one map (flags as for nest_pt_map), mark, unmap or protect of the range can need,
+ * whatever is mapped there and whatever the frames' alignment. 0 for a range that no call would accept.
+ */
+uint64_t nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags);
+
+/*
+ * Reserves: tables set aside, so that a later call needs no allocator (in a place where the host's
+ * may not be called, or may fail). A reserve serves one table and is guarded like it.
+ */
+void nest_reserve_init(struct nest_reserve *r);
+/* Top up to `count` tables. NEST_E_NOMEM: has as many as could be had. NEST_E_INVAL. */
+int nest_reserve_fill(struct nest_reserve *r, struct nest_pt *pt, uint64_t count);
+/* Give all back to the host. */
+void nest_reserve_drain(struct nest_reserve *r, struct nest_pt *pt);
+/* Let pt take tables from r before it asks the host; NULL: from the host only. */
+void nest_pt_use_reserve(struct nest_pt *pt, struct nest_reserve *r);
+
+/*
+ * Resumable forms. Each does the same as its one-shot in steps of about `budget` entries (at least
+ * one step a call) and returns NEST_E_AGAIN with *done bytes finished; call again for the rest
+ * (ia + *done, pa + *done, size - *done). Each step is all or nothing; on another error *done tells
+ * what the earlier steps of the call did. NEST_E_INVAL: budget 0 or done NULL.
+ */
+int nest_pt_map_some(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
+		     nest_attr_t attr, uint32_t flags, struct nest_gather *gather, uint64_t budget,
+		     uint64_t *done);
+int nest_pt_unmap_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		       struct nest_gather *gather, uint64_t budget, uint64_t *done);
+int nest_pt_protect_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
+			 nest_attr_t clear, uint32_t flags, struct nest_gather *gather,
+			 uint64_t budget, uint64_t *done);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

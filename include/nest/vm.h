@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest-physical memory for a VMM: RAM, ROM, passed-through devices and emulated MMIO of one
+ * guest, on a second-stage table.
+ *
+ * Calls on one nest_vm are serialised by the caller. Regions are page aligned and never overlap.
+ * A call that fails has changed nothing, except where its comment says otherwise.
+ */
+#ifndef NEST_VM_H
+#define NEST_VM_H
+
+#include <nest/fault.h>
+#include <nest/pt.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum nest_region_type {
+	NEST_REGION_RAM,
+	NEST_REGION_ROM,    /* RAM that the guest may not write */
+	NEST_REGION_DEVICE, /* passthrough */
+	NEST_REGION_MMIO    /* emulated: nothing is mapped, faults come back as exits */
+};
+
+/*
+ * Where the frames of a RAM region come from: one fixed run of host memory at `hpa` (get NULL), or
+ * a provider that is asked when the guest first touches a page.
+ */
+struct nest_backing {
+	nest_pa_t hpa;
+	/*
+	 * Give a frame of `size` bytes, aligned to it, for the page at `gpa`; its contents become
+	 * the guest's, so it must be zeroed (or hold what the guest is meant to see).
+	 * NEST_PA_NONE: none; for a size above the smallest page a smaller one is asked for next.
+	 */
+	nest_pa_t (*get)(void *ctx, nest_ia_t gpa, uint64_t size);
+	/* Take frames back, after the flush; in runs that may join or be parts of what get() gave.
+	 * May be NULL. */
+	void (*put)(void *ctx, nest_ia_t gpa, nest_pa_t pa, uint64_t size);
+	void *ctx;
+	uint64_t max_size; /* largest frame to ask for, in bytes (a page size); 0: the smallest page */
+};
+
+/* A run of host memory. */
+struct nest_range {
+	uint64_t base;
+	uint64_t size;
+};
+
+/* One region. The caller supplies the array; fields may be read. */
+struct nest_vm_region {
+	nest_ia_t gpa;
+	uint64_t size;
+	enum nest_region_type type;
+	uint32_t flags;
+	nest_attr_t attr; /* of the mappings */
+	struct nest_backing backing;
+	void *cookie;
+};
+
+struct nest_vm_config {
+	struct nest_pt_config pt;       /* a second-stage format */
+	uint32_t vmid;
+	struct nest_vm_region *regions; /* storage for max_regions regions */
+	unsigned max_regions;
+	/*
+	 * Host memory that no map may touch, by whatever call: the hypervisor's image, its table pool.
+	 * Kept by reference.
+	 */
+	const struct nest_range *protect;
+	unsigned nr_protect;
+};
+
+/* Why the last call that failed with NEST_E_MAPPED, NEST_E_DENIED or NEST_E_INVAL did so. */
+struct nest_vm_conflict {
+	const char *reason;              /* one phrase; NULL: no conflict so far */
+	struct nest_range wanted;        /* what the call asked for: guest addresses, or host if `host` */
+	struct nest_range existing;      /* the region or protected range in the way */
+	enum nest_region_type wanted_type, existing_type; /* say nothing if `host` */
+	bool host;
+};
+
+/* Fields are the library's. */
+struct nest_vm {
+	struct nest_pt pt;
+	struct nest_host host; /* the caller's, with protection in front of allow */
+	const struct nest_host *outer;
+	void *outer_ctx;
+	struct nest_vm_region *regions;
+	unsigned nr_regions, max_regions;
+	const struct nest_range *protect;
+	unsigned nr_protect;
+	uint64_t copied;
+	struct nest_vm_conflict conflict;
+};
+
+/* NEST_E_INVAL: NULL, a first-stage format, no region storage; and what nest_pt_init() returns. */
+int nest_vm_init(struct nest_vm *vm, const struct nest_vm_config *config);
+/* Gives back every frame of every provider, then frees the tables. No CPU may still run the guest. */
+void nest_vm_destroy(struct nest_vm *vm);
+
+/* The table below, for queries, statistics and dumps. */
+struct nest_pt *nest_vm_pt(struct nest_vm *vm);
+
+/* Flags of nest_vm_add_ram(). */
+#define NEST_VM_READONLY ((uint32_t)1 << 0) /* ROM: the guest's writes come back as NEST_EXIT_ROM_WRITE */
+#define NEST_VM_EAGER    ((uint32_t)1 << 1) /* map everything now, not on first touch */
+#define NEST_VM_NOEXEC   ((uint32_t)1 << 2) /* the guest may not execute from it */
+
+/*
+ * RAM at [gpa, gpa + size). NEST_E_MAPPED: overlaps a region (see nest_vm_last_conflict);
+ * NEST_E_DENIED: fixed memory in a protected range, or the host refused; NEST_E_NOMEM: no region slot, table
+ * or (eager) frame left; NEST_E_INVAL, NEST_E_ALIGN, NEST_E_RANGE.
+ */
+int nest_vm_add_ram(struct nest_vm *vm, nest_ia_t gpa, uint64_t size,
+		    const struct nest_backing *backing, uint32_t flags);
+/* A device of the host, mapped at once with `attr`. Errors as above, and NEST_E_UNSUPPORTED: attr. */
+int nest_vm_add_device(struct nest_vm *vm, nest_ia_t gpa, nest_pa_t hpa, uint64_t size,
+		       nest_attr_t attr);
+/* An emulated device; exits carry `cookie`. Errors as above. */
+int nest_vm_add_mmio(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, void *cookie);
+/*
+ * Remove every region in the range, its mappings and its frames. NEST_E_NOTMAPPED: no region there;
+ * NEST_E_INVAL: a region lies partly outside (see nest_vm_last_conflict).
+ */
+int nest_vm_remove(struct nest_vm *vm, nest_ia_t gpa, uint64_t size);
+
+/* The region that holds gpa, or NULL. */
+const struct nest_vm_region *nest_vm_region_at(const struct nest_vm *vm, nest_ia_t gpa);
+/* What was in the way of the last call that failed over it; never NULL. */
+const struct nest_vm_conflict *nest_vm_last_conflict(const struct nest_vm *vm);
+
+/*
+ * The raw form: no regions, but protected ranges still hold. As nest_pt_map, _unmap, _protect without a gather;
+ * a raw mapping in a region is left to the caller, whose frames it maps.
+ */
+int nest_vm_map(struct nest_vm *vm, nest_ia_t gpa, nest_pa_t hpa, uint64_t size, nest_attr_t attr,
+		uint32_t flags);
+int nest_vm_unmap(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, uint32_t flags);
+int nest_vm_protect(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, nest_attr_t set,
+		    nest_attr_t clear, uint32_t flags);
+
+/*
+ * What does gpa translate to for `access` (NEST_R, NEST_W, NEST_X)? NEST_E_NOTMAPPED;
+ * NEST_E_DENIED: mapped, without that right (*out is filled); NEST_E_RANGE, NEST_E_INVAL.
+ */
+int nest_vm_translate(const struct nest_vm *vm, nest_ia_t gpa, nest_attr_t access,
+		      struct nest_mapping *out);
+
+/*
+ * Copy from or to guest memory as the guest would: through the mappings, whose rights are
+ * checked page by page; untouched RAM of a provider is faulted in. RAM and ROM only, and raw mappings
+ * of write-back memory. NEST_E_NOTMAPPED,
+ * NEST_E_DENIED (ROM or protected page, device), NEST_E_RANGE (wraps), NEST_E_NOMEM, NEST_E_INVAL. On an error the bytes
+ * before the failing page have been copied: nest_vm_copied() tells how many.
+ */
+int nest_vm_read(struct nest_vm *vm, nest_ia_t gpa, void *buf, size_t len);
+int nest_vm_write(struct nest_vm *vm, nest_ia_t gpa, const void *buf, size_t len);
+/* Bytes that the last nest_vm_read() or nest_vm_write() copied. */
+uint64_t nest_vm_copied(const struct nest_vm *vm);
+
+enum nest_exit_kind {
+	NEST_EXIT_RESUME,    /* run the guest again, at the same instruction */
+	NEST_EXIT_MMIO,      /* emulate an access to an emulated device */
+	NEST_EXIT_ROM_WRITE, /* the guest wrote to ROM */
+	NEST_EXIT_UNMAPPED,  /* no region there */
+	NEST_EXIT_ERROR      /* see status */
+};
+
+struct nest_exit {
+	enum nest_exit_kind kind;
+	int status;                          /* ERROR: why; else NEST_OK */
+	nest_ia_t gpa;
+	nest_attr_t access;
+	const struct nest_vm_region *region; /* where it happened, or NULL */
+	uint64_t offset;                     /* gpa - region->gpa */
+	void *cookie;                        /* MMIO */
+};
+
+/*
+ * Handle a second-stage fault. A page of RAM that is not there yet is asked for and mapped; one
+ * that is there already is left as it is (another CPU was first, or the TLB was stale) and the
+ * guest resumes. NEST_E_INVAL: NULL. Otherwise NEST_OK, and *out says what to do. Statuses of
+ * NEST_EXIT_ERROR: NEST_E_NOMEM (no frame or table), NEST_E_DENIED (protected frame; or the VMM took the
+ * right away with nest_vm_protect), NEST_E_RANGE (address too wide), NEST_E_UNSUPPORTED (misconfigured entry, external
+ * abort).
+ */
+int nest_vm_fault(struct nest_vm *vm, const struct nest_fault *fault, struct nest_exit *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
