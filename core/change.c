@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Changes of live entries that are too rare, or too delicate, to be inlined: break-before-make,
+ * linking a table in place of a leaf, contiguous groups.
+ *
+ * Hardware may set accessed and dirty in a live leaf at any moment. So an old value is final only
+ * when an exchange or compare-and-exchange has taken it away; what it had gained until then is
+ * carried over to the entries that stand for it from now on.
+ */
+#include "core/internal.h"
+
+enum { AD = NEST_ACCESSED | NEST_DIRTY };
+
+nest_pa_t nest_entry_pa(const struct nest_pt *pt, unsigned level, uint64_t off, nest_pte_t pte)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	nest_pa_t pa = f->leaf_pa(pt->features, level, pte);
+
+	/* Svnapot tells the group's address, Contiguous the entry's own: both are aligned alike. */
+	if (nest_is_contig(pt, level, pte)) {
+		uint64_t mask = nest_span_mask(f, level) + 1;
+
+		mask = (mask << f->contig_shift(pt->features, level)) - 1;
+		pa = (pa & ~mask) | (off & mask);
+	}
+	return pa;
+}
+
+bool nest_is_contig(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+
+	return f->contig_shift(pt->features, level) && f->is_contig(level, pte);
+}
+
+nest_attr_t nest_leaf_attr(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
+{
+	nest_attr_t attr;
+
+	if (pt->format->fmt->attr(pt->features, level, pte, &attr) != NEST_OK)
+		return 0;
+	return attr;
+}
+
+nest_attr_t nest_new_attr(nest_attr_t attr, nest_attr_t set, nest_attr_t clear)
+{
+	if (clear & NEST_W)
+		clear |= NEST_DBM;
+	return (attr & ~clear) | set;
+}
+
+/* A leaf of `level` for pa with attr. */
+static int build(const struct nest_pt *pt, unsigned level, nest_pa_t pa, nest_attr_t attr,
+		 nest_pte_t *out)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	int err = f->leaf(pt->features, level, attr, out);
+
+	if (!err)
+		*out |= f->pa_bits(level, pa);
+	return err;
+}
+
+int nest_recode(const struct nest_pt *pt, unsigned level, nest_pte_t pte, nest_attr_t set,
+		nest_attr_t clear, nest_pte_t *out)
+{
+	nest_attr_t attr = nest_new_attr(nest_leaf_attr(pt, level, pte), set, clear);
+	nest_pa_t pa = pt->format->fmt->leaf_pa(pt->features, level, pte);
+
+	return build(pt, level, pa, attr, out);
+}
+
+nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old, uint64_t index)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	nest_pte_t out;
+	nest_pa_t pa;
+
+	switch (nest_kind(f, pt, level + 1, old)) {
+	case NEST_PTE_LEAF:
+		pa = f->leaf_pa(pt->features, level + 1, old) + (index << nest_shift(f, level));
+		if (build(pt, level, pa, nest_leaf_attr(pt, level + 1, old), &out) == NEST_OK)
+			return out;
+		return pt->absent[level];
+	case NEST_PTE_MARK:
+		return old;
+	default:
+		return pt->absent[level];
+	}
+}
+
+nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
+		       nest_pte_t to, bool *flushed)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	nest_pte_t e = nest_load(&t[i]);
+	enum nest_pte_kind from_kind = nest_kind(f, pt, level, e);
+	enum nest_pte_kind to_kind = nest_kind(f, pt, level, to);
+	bool from_valid = from_kind == NEST_PTE_LEAF || from_kind == NEST_PTE_TABLE;
+	bool to_valid = to_kind == NEST_PTE_LEAF || to_kind == NEST_PTE_TABLE;
+
+	*flushed = false;
+	if (from_valid && to_valid && f->needs_break(pt->features, level, e, to)) {
+		off &= ~nest_span_mask(f, level);
+		e = nest_exchange(&t[i], pt->absent[level]);
+		nest_sync_entries(pt, &t[i], 1);
+		nest_flush_now(pt, off, off | nest_span_mask(f, level), level,
+			       from_kind == NEST_PTE_LEAF);
+		nest_store(&t[i], to);
+		*flushed = true;
+	} else {
+		e = nest_exchange(&t[i], to);
+	}
+	nest_sync_entries(pt, &t[i], 1);
+	return e;
+}
+
+/* Set accessed or dirty in every leaf of a private subtree. */
+static void add_ad(struct nest_pt *pt, nest_pa_t table, unsigned level, nest_attr_t ad)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	nest_pte_t *t = nest_va(pt, table);
+
+	for (uint64_t i = 0; i < (uint64_t)1 << f->index_bits; i++) {
+		enum nest_pte_kind kind = nest_kind(f, pt, level, t[i]);
+
+		if (kind == NEST_PTE_TABLE)
+			add_ad(pt, f->table_pa(t[i]), level - 1, ad);
+		else if (kind == NEST_PTE_LEAF)
+			t[i] = f->set_ad(pt->features, level, t[i], ad);
+	}
+	nest_sync_entries(pt, t, (uint64_t)1 << f->index_bits);
+}
+
+/* What of accessed and dirty `now` has and `before` had not. */
+static nest_attr_t gained(const struct nest_pt *pt, unsigned level, nest_pte_t now,
+			  nest_pte_t before)
+{
+	return nest_leaf_attr(pt, level, now) & ~nest_leaf_attr(pt, level, before) & AD;
+}
+
+void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigned level,
+	       uint64_t off, nest_pa_t child, nest_pte_t old)
+{
+	struct nest_gather *g = rq->gather;
+	struct nest_pt *pt = g->pt;
+	const struct nest_fmt *f = pt->format->fmt;
+	uint64_t last = off | nest_span_mask(f, level);
+	nest_pte_t to = f->table(pt->features, child);
+
+	nest_sync_entries(pt, nest_va(pt, child), (uint64_t)1 << f->index_bits);
+	if (nest_kind(f, pt, level, old) != NEST_PTE_LEAF) {
+		nest_store(&t[i], to);
+		if (f->fresh_flush(pt->features)) {
+			/* A walker may have kept the invalid entry in its cache of pointers. */
+			g->leaf_only = false;
+			nest_gather_range(g, off > rq->first ? off : rq->first,
+					  last < rq->last ? last : rq->last, level);
+		}
+	} else if (f->needs_break(pt->features, level, old, to)) {
+		nest_pte_t was = nest_exchange(&t[i], pt->absent[level]);
+
+		nest_sync_entries(pt, &t[i], 1);
+		nest_flush_now(pt, off, last, level, true);
+		if (was != old)
+			add_ad(pt, child, level - 1, gained(pt, level, was, old));
+		nest_store(&t[i], to);
+	} else {
+		nest_pte_t was = old;
+
+		while (!nest_cas(&t[i], &was, to))
+			add_ad(pt, child, level - 1, gained(pt, level, was, old));
+		nest_gather_range(g, off, last, level);
+	}
+	nest_sync_entries(pt, &t[i], 1);
+}
+
+/* Make the n leaves from t[i] on invalid and flush them. Returns accessed and dirty of all together. */
+static nest_attr_t break_leaves(struct nest_gather *g, nest_pte_t *t, uint64_t i, uint64_t n,
+				unsigned level, uint64_t off, const struct nest_request *rq)
+{
+	struct nest_pt *pt = g->pt;
+	const struct nest_fmt *f = pt->format->fmt;
+	nest_attr_t ad = 0;
+
+	for (uint64_t k = 0; k < n; k++) {
+		uint64_t at = off + (k << nest_shift(f, level));
+		nest_pte_t e;
+
+		if (!f->is_leaf(level, nest_load(&t[i + k])))
+			continue;
+		e = nest_exchange(&t[i + k], pt->absent[level]);
+		ad |= nest_leaf_attr(pt, level, e) & AD;
+		if (rq && g->release && nest_entry_pa(pt, level, at, e) != at + rq->delta)
+			nest_gather_leaf(g, level, at, e);
+	}
+	nest_sync_entries(pt, &t[i], n);
+	nest_flush_now(pt, off, off + (n << nest_shift(f, level)) - 1, level, true);
+	return ad;
+}
+
+/* Does changing the members of a group one after the other need them all invalid in between? */
+static bool group_needs_break(const struct nest_pt *pt, unsigned level, nest_pte_t e)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+
+	return f->needs_break(pt->features, level, f->contig(level, e), f->uncontig(level, e, 0));
+}
+
+void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
+			uint64_t off, nest_attr_t set, nest_attr_t clear, bool contiguous)
+{
+	struct nest_pt *pt = g->pt;
+	const struct nest_fmt *f = pt->format->fmt;
+	uint64_t n = (uint64_t)1 << f->contig_shift(pt->features, level);
+	uint64_t size = n << nest_shift(f, level);
+	nest_attr_t ad = 0, attr, seen;
+	nest_pte_t first, to;
+	nest_pa_t pa;
+	bool broken;
+
+	i &= ~(n - 1);
+	off &= ~(size - 1);
+	first = nest_load(&t[i]);
+	pa = nest_entry_pa(pt, level, off, first);
+	for (uint64_t k = 0; k < n; k++)
+		ad |= nest_leaf_attr(pt, level, nest_load(&t[i + k])) & AD;
+	attr = nest_new_attr(nest_leaf_attr(pt, level, first) | ad, set, clear);
+	if (build(pt, level, pa, attr, &to))
+		return; /* plan() has built the same */
+	if (contiguous == nest_is_contig(pt, level, first) &&
+	    f->contig(level, to) == f->contig(level, first))
+		return;
+	broken = group_needs_break(pt, level, to);
+	if (broken)
+		ad |= break_leaves(g, t, i, n, level, off, NULL);
+	/* Until nothing new has been set meanwhile; each turn adds one of two bits. */
+	do {
+		seen = ad;
+		attr = nest_new_attr(nest_leaf_attr(pt, level, first) | ad, set, clear);
+		for (uint64_t k = 0; k < n; k++) {
+			if (build(pt, level, pa + (k << nest_shift(f, level)), attr, &to))
+				return;
+			to = nest_exchange(&t[i + k], contiguous ? f->contig(level, to) : to);
+			if (f->is_leaf(level, to))
+				ad |= nest_leaf_attr(pt, level, to) & AD;
+		}
+		ad &= ~clear;
+	} while (ad & ~seen);
+	nest_sync_entries(pt, &t[i], n);
+	if (!broken)
+		nest_gather_range(g, off, off + size - 1, level);
+	else if (f->fresh_flush(pt->features))
+		nest_gather_range(g, off, off + size - 1, level);
+}
+
+/* The k-th of the leaves that a map puts at t[i .. i + n). */
+static nest_pte_t new_leaf(const struct nest_request *rq, unsigned level, uint64_t i, uint64_t n,
+			   uint64_t k, nest_pa_t pa, nest_pte_t proto)
+{
+	const struct nest_pt *pt = rq->gather->pt;
+	const struct nest_fmt *f = pt->format->fmt;
+	uint64_t head, body = nest_groups(f, pt, rq, level, i, n, &head);
+	nest_pte_t e = proto | f->pa_bits(level, pa + (k << nest_shift(f, level)));
+
+	return k - head < body ? f->contig(level, e) : e;
+}
+
+bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t i, uint64_t n,
+			 unsigned level, uint64_t off, nest_pte_t proto)
+{
+	struct nest_gather *g = rq->gather;
+	struct nest_pt *pt = g->pt;
+	const struct nest_fmt *f = pt->format->fmt;
+	uint64_t members = (uint64_t)1 << f->contig_shift(pt->features, level);
+	uint64_t last = off + (n << nest_shift(f, level)) - 1;
+	bool any = false, needs_break = false;
+
+	/* Groups that reach beyond the run keep their other members. */
+	if ((i & (members - 1)) && nest_is_contig(pt, level, nest_load(&t[i])))
+		nest_rewrite_group(g, t, i, level, off, 0, 0, false);
+	if (((i + n) & (members - 1)) && nest_is_contig(pt, level, nest_load(&t[i + n - 1])))
+		nest_rewrite_group(g, t, i + n - 1, level, last, 0, 0, false);
+	for (uint64_t k = 0; k < n; k++) {
+		nest_pte_t e = nest_load(&t[i + k]);
+		nest_pte_t to = new_leaf(rq, level, i, n, k, off + rq->delta, proto);
+
+		if (!f->is_leaf(level, e))
+			continue;
+		any = true;
+		needs_break |= e != to && (f->needs_break(pt->features, level, e, to) ||
+					   (nest_is_contig(pt, level, e) &&
+					    group_needs_break(pt, level, e)));
+	}
+	if (needs_break)
+		break_leaves(g, t, i, n, level, off, rq);
+	if (!any || needs_break)
+		return false;
+	for (uint64_t k = 0; k < n; k++) {
+		uint64_t at = off + (k << nest_shift(f, level));
+		nest_pte_t e = nest_exchange(
+			&t[i + k], new_leaf(rq, level, i, n, k, off + rq->delta, proto));
+
+		if (g->release && f->is_leaf(level, e) &&
+		    nest_entry_pa(pt, level, at, e) != at + rq->delta)
+			nest_gather_leaf(g, level, at, e);
+	}
+	nest_sync_entries(pt, &t[i], n);
+	nest_gather_range(g, off, last, level);
+	return true;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What changes leave behind, and the order in which it is dealt with: flush, then free, then report.
+ *
+ * A gather that is full is synced early. So an item may be put in only after the store that makes
+ * it true: a leaf is recorded when it is gone, a table when nothing points to it.
+ */
+#include "core/internal.h"
+
+void nest_gather_init(struct nest_gather *g, struct nest_pt *pt)
+{
+	if (!g)
+		return;
+	g->pt = pt;
+	g->release = NULL;
+	g->release_ctx = NULL;
+	g->nr_ranges = g->nr_subtrees = g->nr_leaves = 0;
+	g->leaf_only = true;
+	g->all = false;
+	g->level_mask = 0;
+}
+
+void nest_gather_on_release(struct nest_gather *g, nest_release_fn fn, void *ctx)
+{
+	if (!g)
+		return;
+	g->release = fn;
+	g->release_ctx = ctx;
+}
+
+static void flush(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level_mask,
+		  bool leaf_only, bool all)
+{
+	struct nest_flush what = { .level_mask = level_mask, .leaf_only = leaf_only, .all = all };
+
+	what.vmid = pt->vmid;
+	if (!all) {
+		what.ia = nest_off_to_ia(pt, first);
+		what.size = last - first + 1;
+	}
+	pt->host->tlb_flush(pt->ctx, &what);
+}
+
+void nest_flush_now(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level,
+		    bool leaf_only)
+{
+	flush(pt, first, last, 1u << level, leaf_only, false);
+}
+
+static bool touch(uint64_t a_first, uint64_t a_last, uint64_t b_first, uint64_t b_last)
+{
+	return a_first <= b_last + 1 && b_first <= a_last + 1;
+}
+
+void nest_gather_range(struct nest_gather *g, uint64_t first, uint64_t last, unsigned level)
+{
+	unsigned i = 0;
+
+	g->level_mask |= (uint8_t)(1u << level);
+	while (i < g->nr_ranges && !touch(g->range[i].first, g->range[i].last, first, last))
+		i++;
+	if (i == NEST_GATHER_RANGES)
+		i--;
+	if (i == g->nr_ranges) {
+		g->range[i].first = first;
+		g->range[i].last = last;
+		g->nr_ranges++;
+		return;
+	}
+	if (first < g->range[i].first)
+		g->range[i].first = first;
+	if (last > g->range[i].last)
+		g->range[i].last = last;
+	/* A hull over both halves of a signed address space is no range of addresses. */
+	if (nest_off_to_ia(g->pt, g->range[i].last) - nest_off_to_ia(g->pt, g->range[i].first) !=
+	    g->range[i].last - g->range[i].first)
+		g->all = true;
+}
+
+static void report(struct nest_gather *g, unsigned level, uint64_t off, nest_pa_t pa,
+		   nest_attr_t attr, bool contiguous)
+{
+	struct nest_mapping m = { .ia = nest_off_to_ia(g->pt, off), .pa = pa, .attr = attr };
+
+	m.size = nest_span_mask(g->pt->format->fmt, level) + 1;
+	m.level = level;
+	m.contiguous = contiguous;
+	m.kind = NEST_PTE_LEAF;
+	g->release(g->release_ctx, &m);
+}
+
+void nest_gather_leaf(struct nest_gather *g, unsigned level, uint64_t off, nest_pte_t pte)
+{
+	const struct nest_fmt *f = g->pt->format->fmt;
+	uint64_t size = nest_span_mask(f, level) + 1;
+	nest_attr_t attr = nest_leaf_attr(g->pt, level, pte);
+	nest_pa_t pa = nest_entry_pa(g->pt, level, off, pte);
+	bool contiguous = nest_is_contig(g->pt, level, pte);
+	unsigned last = g->nr_leaves - 1u;
+
+	nest_gather_range(g, off, off + size - 1, level);
+	if (g->nr_leaves && g->leaf[last].level == level && g->leaf[last].attr == attr &&
+	    g->leaf[last].contiguous == contiguous && g->leaf[last].ia + g->leaf[last].size == off &&
+	    g->leaf[last].pa + g->leaf[last].size == pa) {
+		g->leaf[last].size += size;
+		return;
+	}
+	if (g->nr_leaves == NEST_GATHER_LEAVES) {
+		nest_gather_sync(g);
+		nest_gather_range(g, off, off + size - 1, level);
+	}
+	last = g->nr_leaves++;
+	g->leaf[last].ia = off;
+	g->leaf[last].pa = pa;
+	g->leaf[last].size = size;
+	g->leaf[last].attr = attr;
+	g->leaf[last].level = (uint8_t)level;
+	g->leaf[last].contiguous = contiguous;
+}
+
+void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
+		       const uint64_t *keep)
+{
+	unsigned n;
+
+	g->leaf_only = false;
+	if (g->nr_subtrees == NEST_GATHER_SUBTREES) {
+		nest_gather_sync(g);
+		g->leaf_only = false;
+	}
+	n = g->nr_subtrees++;
+	g->subtree[n].table = table;
+	g->subtree[n].ia = off;
+	g->subtree[n].level = (uint8_t)level;
+	g->subtree[n].has_keep = keep != NULL;
+	g->subtree[n].keep = keep ? *keep : 0;
+}
+
+void nest_free_subtree(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
+		       const uint64_t *keep)
+{
+	struct nest_pt *pt = g->pt;
+	const struct nest_fmt *f = pt->format->fmt;
+	const nest_pte_t *t = nest_va(pt, table);
+
+	for (uint64_t i = 0; (level || g->release) && i < (uint64_t)1 << f->index_bits; i++) {
+		nest_pte_t e = nest_load(&t[i]);
+		uint64_t at = off + (i << nest_shift(f, level));
+		enum nest_pte_kind kind = nest_kind(f, pt, level, e);
+
+		if (kind == NEST_PTE_TABLE) {
+			nest_free_subtree(g, f->table_pa(e), level - 1, at, keep);
+		} else if (kind == NEST_PTE_LEAF && g->release) {
+			nest_pa_t pa = nest_entry_pa(pt, level, at, e);
+
+			if (!keep || pa - at != *keep)
+				report(g, level, at, pa, nest_leaf_attr(pt, level, e),
+				       nest_is_contig(pt, level, e));
+		}
+	}
+	nest_free_table(pt, table, level);
+}
+
+void nest_gather_sync(struct nest_gather *g)
+{
+	if (!g || !g->pt)
+		return;
+	if (g->all)
+		flush(g->pt, 0, 0, g->level_mask, g->leaf_only, true);
+	for (unsigned i = 0; i < g->nr_ranges && !g->all; i++)
+		flush(g->pt, g->range[i].first, g->range[i].last, g->level_mask, g->leaf_only,
+		      false);
+	for (unsigned i = 0; i < g->nr_leaves; i++) {
+		uint64_t step = nest_span_mask(g->pt->format->fmt, g->leaf[i].level) + 1;
+
+		for (uint64_t d = 0; d < g->leaf[i].size; d += step)
+			report(g, g->leaf[i].level, g->leaf[i].ia + d, g->leaf[i].pa + d,
+			       g->leaf[i].attr, g->leaf[i].contiguous);
+	}
+	for (unsigned i = 0; i < g->nr_subtrees; i++)
+		nest_free_subtree(g, g->subtree[i].table, g->subtree[i].level, g->subtree[i].ia,
+				  g->subtree[i].has_keep ? &g->subtree[i].keep : NULL);
+	g->nr_ranges = g->nr_subtrees = g->nr_leaves = 0;
+	g->leaf_only = true;
+	g->all = false;
+	g->level_mask = 0;
+}

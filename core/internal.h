@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of core/ share: the request that a public call becomes, access to table memory,
+ * and the functions that are too rare to be specialised per format.
+ *
+ * Inside the engine an address is an offset: 0 .. 2^ia_bits - 1, whatever half it came from, and a
+ * range is [first, last], so that nothing ever wraps.
+ */
+#ifndef NEST_CORE_INTERNAL_H
+#define NEST_CORE_INTERNAL_H
+
+#include <nest/pt.h>
+
+#include "core/fmt.h"
+
+#define NEST_INLINE static inline __attribute__((always_inline))
+
+enum nest_op { NEST_OP_MAP, NEST_OP_MARK, NEST_OP_UNMAP, NEST_OP_PROTECT, NEST_OP_SPLIT };
+
+/* One call, validated. */
+struct nest_request {
+	uint64_t first, last; /* offsets, both inclusive */
+	uint64_t delta;	      /* map: pa = offset + delta, modulo 2^64 */
+	nest_attr_t attr;     /* map */
+	nest_attr_t set, clear;
+	nest_pte_t word; /* mark */
+	uint32_t flags;
+	uint8_t cap;  /* no entry of the operation stands above this level */
+	bool groups;  /* map: contiguous groups may be made */
+	struct nest_gather *gather;
+};
+
+/* A format with the engine specialised for it. */
+struct nest_format {
+	const struct nest_fmt *fmt;
+	int (*map)(struct nest_pt *pt, const struct nest_request *rq);
+	int (*unmap)(struct nest_pt *pt, const struct nest_request *rq);
+	int (*protect)(struct nest_pt *pt, const struct nest_request *rq);
+	int (*query)(const struct nest_pt *pt, uint64_t off, struct nest_mapping *out);
+};
+
+/* ---- Table memory ---- */
+
+NEST_INLINE void *nest_va(const struct nest_pt *pt, nest_pa_t pa)
+{
+	if (pt->host->to_virt)
+		return pt->host->to_virt(pt->ctx, pa);
+	return (void *)(uintptr_t)(pa + pt->host->linear_offset);
+}
+
+/* An entry of a table that walkers may see: a single-copy atomic access. */
+NEST_INLINE nest_pte_t nest_load(const nest_pte_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+NEST_INLINE void nest_store(nest_pte_t *p, nest_pte_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+
+/* As nest_store(), where a release fence has been passed since the last private store. */
+NEST_INLINE void nest_store_relaxed(nest_pte_t *p, nest_pte_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELAXED);
+}
+
+NEST_INLINE nest_pte_t nest_exchange(nest_pte_t *p, nest_pte_t v)
+{
+	return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL);
+}
+
+/* On failure *expected is what is there. */
+NEST_INLINE bool nest_cas(nest_pte_t *p, nest_pte_t *expected, nest_pte_t v)
+{
+	return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+}
+
+NEST_INLINE void nest_sync_entries(const struct nest_pt *pt, const nest_pte_t *p, uint64_t n)
+{
+	if (pt->host->sync)
+		pt->host->sync(pt->ctx, p, (size_t)(n * sizeof(*p)));
+}
+
+/* ---- Geometry ---- */
+
+/* log2 of what one entry of `level` covers; the whole table's for level top + 1. */
+NEST_INLINE unsigned nest_shift(const struct nest_fmt *f, unsigned level)
+{
+	return nest_fmt_shift(f, level);
+}
+
+NEST_INLINE uint64_t nest_span_mask(const struct nest_fmt *f, unsigned level)
+{
+	return ((uint64_t)1 << nest_shift(f, level)) - 1;
+}
+
+/* Index of the entry for `off` in the table of `level` that holds it. */
+NEST_INLINE uint64_t nest_index(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
+				uint64_t off)
+{
+	uint64_t i = off >> nest_shift(f, level);
+
+	return level == pt->top ? i : i & (((uint64_t)1 << f->index_bits) - 1);
+}
+
+/* Last offset that the table of `level` holding `off` translates. */
+NEST_INLINE uint64_t nest_table_last(const struct nest_fmt *f, const struct nest_pt *pt,
+				     unsigned level, uint64_t off)
+{
+	if (level == pt->top)
+		return ((uint64_t)1 << pt->ia_bits) - 1;
+	return off | nest_span_mask(f, level + 1);
+}
+
+NEST_INLINE uint64_t nest_entries(const struct nest_fmt *f, const struct nest_pt *pt,
+				  unsigned level)
+{
+	if (level == pt->top)
+		return (uint64_t)1 << (pt->ia_bits - nest_shift(f, level));
+	return (uint64_t)1 << f->index_bits;
+}
+
+/* What an entry that the engine wrote is. A LoongArch directory is never simply invalid. */
+NEST_INLINE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct nest_pt *pt,
+					 unsigned level, nest_pte_t e)
+{
+	if (level > 0 && f->is_table(level, e)) {
+		if (!f->absent_is_zero && e == pt->absent[level])
+			return NEST_PTE_NONE;
+		return NEST_PTE_TABLE;
+	}
+	if (f->is_leaf(level, e))
+		return NEST_PTE_LEAF;
+	return nest_soft_tag_of(e) == NEST_SOFT_MARK ? NEST_PTE_MARK : NEST_PTE_NONE;
+}
+
+/* Has init succeeded and destroy not been called? */
+bool nest_is_live(const struct nest_pt *pt);
+/* Level of the root's entries for an input width. */
+unsigned nest_top_level(const struct nest_fmt *f, unsigned ia_bits);
+/* Offset to caller's address and back; NEST_E_RANGE for an address that the table does not hold. */
+uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off);
+int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t *off);
+/* A validated range of whole pages, or the error that the public call returns. */
+int nest_range(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *first,
+	       uint64_t *last);
+
+/*
+ * Tables needed below one entry of `level` so that [first, last] inside it can get entries of its
+ * own of at most level `cap`; closed form, also for a range of many entries.
+ */
+NEST_INLINE uint64_t nest_tables_below(const struct nest_fmt *f, unsigned level, uint64_t first,
+				       uint64_t last, unsigned cap)
+{
+	uint64_t n = 0;
+
+	for (unsigned l = level; l > 0; l--) {
+		uint64_t mask = nest_span_mask(f, l);
+		uint64_t a = first >> nest_shift(f, l), b = last >> nest_shift(f, l);
+		bool head = (first & mask) != 0, tail = (last & mask) != mask;
+
+		if (l > cap)
+			n += b - a + 1;
+		else if (a == b)
+			n += head || tail;
+		else
+			n += (uint64_t)head + (uint64_t)tail;
+	}
+	return n;
+}
+
+/*
+ * Of the n new leaves from index i on, how many form whole contiguous groups, and after how many
+ * single ones do these begin?
+ */
+NEST_INLINE uint64_t nest_groups(const struct nest_fmt *f, const struct nest_pt *pt,
+				 const struct nest_request *rq, unsigned level, uint64_t i,
+				 uint64_t n, uint64_t *head)
+{
+	unsigned cs = rq->groups ? f->contig_shift(pt->features, level) : 0;
+	uint64_t members = (uint64_t)1 << cs;
+
+	*head = -i & (members - 1);
+	if (!cs || (rq->delta & ((members << nest_shift(f, level)) - 1)) || *head + members > n)
+		return 0;
+	return (n - *head) & ~(members - 1);
+}
+
+/* ---- Tables (reserve.c) ---- */
+
+uint64_t nest_table_size(const struct nest_pt *pt);
+/* Prepare `n` tables in *r, from the table's reserve first. All or NEST_E_NOMEM and none. */
+int nest_prepare(struct nest_pt *pt, struct nest_reserve *r, uint64_t n);
+/* Take one prepared table; there is one by construction. */
+nest_pa_t nest_take(struct nest_pt *pt, struct nest_reserve *r);
+/* Give back what was not taken. */
+void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r);
+/*
+ * Free a table (with entries of `level`) that no walker can reach any more, by way of the host's
+ * grace period where it has one.
+ */
+void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level);
+/* Is what the host's allocator gave usable: aligned to its size, and within the output width? */
+bool nest_table_ok(const struct nest_pt *pt, nest_pa_t table, uint64_t size);
+
+/* ---- Gather (gather.c) ---- */
+
+/* [first, last] must be flushed; something at `level` changed. */
+void nest_gather_range(struct nest_gather *g, uint64_t first, uint64_t last, unsigned level);
+/* A removed leaf to report, where somebody listens. */
+void nest_gather_leaf(struct nest_gather *g, unsigned level, uint64_t off, nest_pte_t pte);
+/*
+ * A table (with entries of `level`) that was unlinked, freed after the flush of its range, which the
+ * caller gathers. Leaves in it with pa - offset == *keep are not reported: they are still mapped.
+ */
+void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
+		       const uint64_t *keep);
+/* The flush inside a break-before-make: now, whatever is gathered. */
+void nest_flush_now(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level,
+		    bool leaf_only);
+/* Free a subtree and report its leaves, as for nest_gather_table(). */
+void nest_free_subtree(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
+		       const uint64_t *keep);
+
+/* ---- Rare changes of live entries (change.c) ---- */
+
+/* Output address of a leaf for the offset where its entry begins; its membership in a group. */
+nest_pa_t nest_entry_pa(const struct nest_pt *pt, unsigned level, uint64_t off, nest_pte_t pte);
+bool nest_is_contig(const struct nest_pt *pt, unsigned level, nest_pte_t pte);
+/* Attributes of a live leaf; what cannot be decoded was not written by the engine: no rights. */
+nest_attr_t nest_leaf_attr(const struct nest_pt *pt, unsigned level, nest_pte_t pte);
+/* What protect makes of attributes. */
+nest_attr_t nest_new_attr(nest_attr_t attr, nest_attr_t set, nest_attr_t clear);
+/* A leaf with other attributes at the same address. NEST_E_UNSUPPORTED. */
+int nest_recode(const struct nest_pt *pt, unsigned level, nest_pte_t pte, nest_attr_t set,
+		nest_attr_t clear, nest_pte_t *out);
+/* The entry `index` of the table one level down that stands for the same as `old` at `level` + 1. */
+nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old, uint64_t index);
+
+/*
+ * Replace the live entry t[i] of `level` (any kind) by `to`, breaking first where the format asks
+ * for it. Returns the last value of the old entry, with what hardware had set in it. Does not gather.
+ */
+nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
+		       nest_pte_t to, bool *flushed);
+/*
+ * Link the private table `child` in place of t[i], which was `old` when the table was derived from
+ * it. What hardware has set in `old` since then goes into the new leaves.
+ */
+void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigned level,
+	       uint64_t off, nest_pa_t child, nest_pte_t old);
+/*
+ * Write the whole group that t[i] belongs to again: with other attributes, and as members of a
+ * contiguous group or as single pages.
+ */
+void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
+			uint64_t off, nest_attr_t set, nest_attr_t clear, bool contiguous);
+/*
+ * Live leaves among t[i .. i + n) are about to be overwritten by a map with NEST_MAP_REPLACE. True: the
+ * new ones are stored already. False: where the format asks for it the old ones have been broken.
+ */
+bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t i, uint64_t n,
+			 unsigned level, uint64_t off, nest_pte_t proto);
+/* Is the root entry i linked to another table, from it or by it? */
+bool nest_is_borrowed(const struct nest_pt *pt, uint64_t i);
+bool nest_is_pinned(const struct nest_pt *pt, uint64_t i);
+
+/* ---- Operations with a run-time descriptor (rare.c, walk.c) ---- */
+
+int nest_operate_mark(struct nest_pt *pt, const struct nest_request *rq);
+int nest_operate_split(struct nest_pt *pt, const struct nest_request *rq);
+int nest_operate_merge(struct nest_pt *pt, const struct nest_request *rq);
+/*
+ * Visit a range. Without fn, ctx points to a number of entries (uint64_t): when so many (tables
+ * aside) have been read and there are more, NEST_E_AGAIN; *stopped is the last offset before the next.
+ */
+int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uint32_t flags,
+		    nest_visit_fn fn, void *ctx, uint64_t *stopped);
+
+#endif

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public operations: check every argument, make a request of it, hand it to the engine of the
+ * table's format. Nothing below this file sees an argument that has not been checked here.
+ */
+#include "core/internal.h"
+
+enum { LEVEL_FIELD = 0xf, LEVEL_FIELD_MAX = 8 };
+enum {
+	MAP_FLAGS = LEVEL_FIELD | (int)NEST_MAP_REPLACE | (int)NEST_MAP_SKIP_MAPPED |
+		    (int)NEST_NO_SPLIT,
+	CHANGE_FLAGS = (int)NEST_UNMAP_SPARSE | (int)NEST_NO_SPLIT
+};
+
+static int check_attr(const struct nest_pt *pt, nest_attr_t attr)
+{
+	if ((attr & ~NEST_ATTR_MASK) || (attr & NEST_MT_MASK) > NEST_MT_DEVICE_STRICT)
+		return NEST_E_INVAL;
+	if (attr & ~NEST_MT_MASK & ~pt->format->fmt->attrs)
+		return NEST_E_UNSUPPORTED;
+	return NEST_OK;
+}
+
+static bool map_flags_ok(uint32_t flags)
+{
+	if ((flags & ~(uint32_t)MAP_FLAGS) || (flags & LEVEL_FIELD) > LEVEL_FIELD_MAX)
+		return false;
+	return !(flags & NEST_MAP_REPLACE) || !(flags & NEST_MAP_SKIP_MAPPED);
+}
+
+/* Common to all: a live table, a gather of its own if any, a range. */
+static int begin(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		 struct nest_gather *gather, struct nest_request *rq)
+{
+	*rq = (struct nest_request){ .flags = flags, .gather = gather };
+	if (!nest_is_live(pt) || (gather && gather->pt != pt))
+		return NEST_E_INVAL;
+	rq->cap = pt->top;
+	return nest_range(pt, ia, size, &rq->first, &rq->last);
+}
+
+typedef int (*operation_fn)(struct nest_pt *pt, const struct nest_request *rq);
+
+/* Without a gather of the caller's, flush and free before returning. */
+static int run(struct nest_pt *pt, operation_fn operation, struct nest_request *rq)
+{
+	struct nest_gather own;
+	int err;
+
+	if (rq->gather)
+		return operation(pt, rq);
+	nest_gather_init(&own, pt);
+	rq->gather = &own;
+	err = operation(pt, rq);
+	nest_gather_sync(&own);
+	return err;
+}
+
+static int map_request(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
+		       nest_attr_t attr, uint32_t flags, struct nest_gather *gather,
+		       struct nest_request *rq)
+{
+	unsigned field = flags & LEVEL_FIELD;
+	int err = begin(pt, ia, size, flags, gather, rq);
+
+	if (err == NEST_E_INVAL || !map_flags_ok(flags))
+		return NEST_E_INVAL;
+	if (!err && (pa & (nest_table_size(pt) - 1)))
+		err = NEST_E_ALIGN;
+	if (!err && (pa + (size - 1) < pa || (pa + (size - 1)) >> pt->oa_bits))
+		err = NEST_E_RANGE;
+	if (!err)
+		err = check_attr(pt, attr);
+	if (err)
+		return err;
+	rq->delta = pa - rq->first;
+	rq->attr = attr;
+	rq->groups = field != 1;
+	rq->cap = pt->max_leaf;
+	if (field && field - 1 < rq->cap)
+		rq->cap = (uint8_t)(field - 1);
+	while (rq->cap && ((rq->delta & nest_span_mask(pt->format->fmt, rq->cap)) ||
+			   size <= nest_span_mask(pt->format->fmt, rq->cap)))
+		rq->cap--;
+	if (pt->host->allow && !pt->host->allow(pt->ctx, pa, size, attr))
+		return NEST_E_DENIED;
+	return NEST_OK;
+}
+
+static int change_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+			  struct nest_gather *gather, struct nest_request *rq)
+{
+	int err = begin(pt, ia, size, flags, gather, rq);
+
+	return flags & ~(uint32_t)CHANGE_FLAGS ? NEST_E_INVAL : err;
+}
+
+static int protect_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
+			   nest_attr_t clear, uint32_t flags, struct nest_gather *gather,
+			   struct nest_request *rq)
+{
+	nest_attr_t type = clear & NEST_MT_MASK;
+	int err = change_request(pt, ia, size, flags, gather, rq);
+
+	if (err)
+		return err;
+	if (((set | clear) & ~NEST_ATTR_MASK) || (set & clear & ~NEST_MT_MASK) ||
+	    (type && type != NEST_MT_MASK) || (!type && (set & NEST_MT_MASK)))
+		return NEST_E_INVAL;
+	rq->set = set;
+	rq->clear = clear;
+	return check_attr(pt, set);
+}
+
+int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, nest_attr_t attr,
+		uint32_t flags, struct nest_gather *gather)
+{
+	struct nest_request rq;
+	int err = map_request(pt, ia, pa, size, attr, flags, gather, &rq);
+
+	return err ? err : run(pt, pt->format->map, &rq);
+}
+
+int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		  struct nest_gather *gather)
+{
+	struct nest_request rq;
+	int err = change_request(pt, ia, size, flags, gather, &rq);
+
+	return err ? err : run(pt, pt->format->unmap, &rq);
+}
+
+int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
+		    nest_attr_t clear, uint32_t flags, struct nest_gather *gather)
+{
+	struct nest_request rq;
+	int err = protect_request(pt, ia, size, set, clear, flags, gather, &rq);
+
+	return err ? err : run(pt, pt->format->protect, &rq);
+}
+
+int nest_pt_mark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
+		 struct nest_gather *gather)
+{
+	struct nest_request rq;
+	int err = begin(pt, ia, size, 0, gather, &rq);
+
+	if (err)
+		return err;
+	if (value > NEST_MARK_MAX)
+		return NEST_E_RANGE;
+	rq.word = nest_soft_word(NEST_SOFT_MARK, value) |
+		  pt->format->fmt->soft_bits(pt->features, 0);
+	if (rq.cap >= pt->format->fmt->mark_levels)
+		rq.cap = (uint8_t)(pt->format->fmt->mark_levels - 1);
+	return run(pt, nest_operate_mark, &rq);
+}
+
+int nest_pt_split(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned level,
+		  struct nest_gather *gather)
+{
+	struct nest_request rq;
+	int err = begin(pt, ia, size, NEST_UNMAP_SPARSE, gather, &rq);
+
+	if (err)
+		return err;
+	if (level > pt->max_leaf)
+		return NEST_E_UNSUPPORTED;
+	rq.cap = (uint8_t)level;
+	return run(pt, nest_operate_split, &rq);
+}
+
+int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather)
+{
+	struct nest_request rq;
+	int err = begin(pt, ia, size, 0, gather, &rq);
+
+	return err ? err : run(pt, nest_operate_merge, &rq);
+}
+
+int nest_pt_query(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out)
+{
+	uint64_t off;
+
+	if (!nest_is_live(pt) || !out)
+		return NEST_E_INVAL;
+	if (nest_ia_to_off(pt, ia, &off))
+		return NEST_E_RANGE;
+	return pt->format->query(pt, off, out);
+}
+
+int nest_pt_walk_flags(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		       nest_visit_fn fn, void *ctx)
+{
+	uint64_t first, last;
+	int err;
+
+	if (!nest_is_live(pt) || !fn || (flags & ~(NEST_WALK_TABLES | NEST_WALK_MARKS)))
+		return NEST_E_INVAL;
+	err = nest_range(pt, ia, size, &first, &last);
+	return err ? err : nest_walk_range(pt, first, last, flags, fn, ctx, NULL);
+}
+
+int nest_pt_walk(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_visit_fn fn, void *ctx)
+{
+	return nest_pt_walk_flags(pt, ia, size, 0, fn, ctx);
+}
+
+uint64_t nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags)
+{
+	uint64_t first, last;
+
+	if (!nest_is_live(pt) || !map_flags_ok(flags) || nest_range(pt, ia, size, &first, &last))
+		return 0;
+	return nest_tables_below(pt->format->fmt, pt->top, first, last, 0);
+}
+
+/* ---- Resumable forms ---- */
+
+/*
+ * Cut the request down to its first `budget` entries or so, at a place where the one-shot would end a
+ * page or group too, and say how many bytes are left in it.
+ */
+static uint64_t cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget, bool map)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	uint64_t end = rq->last, unit = 0;
+
+	if (nest_walk_range(pt, rq->first, rq->last, 0, NULL, &budget, &end) == NEST_OK)
+		end = rq->last;
+	if (map) {
+		unsigned level = rq->cap, cs;
+		uint64_t limit;
+
+		while (level && ((rq->first & nest_span_mask(f, level)) ||
+				 rq->last - rq->first < nest_span_mask(f, level)))
+			level--;
+		cs = rq->groups ? f->contig_shift(pt->features, level) : 0;
+		unit = ((nest_span_mask(f, level) + 1) << cs) - 1;
+		limit = rq->last - rq->first;
+		if (limit >> nest_shift(f, level) >= budget)
+			limit = (budget << nest_shift(f, level)) - 1;
+		limit += rq->first;
+		end = (end < limit ? end : limit) | unit;
+		/* Larger pages begin at the next boundary. */
+		if (level < rq->cap && end > (rq->first | nest_span_mask(f, level + 1)))
+			end = rq->first | nest_span_mask(f, level + 1);
+	}
+	if (end > rq->last)
+		end = rq->last;
+	rq->last = end;
+	return end - rq->first + 1;
+}
+
+static int run_some(struct nest_pt *pt, operation_fn operation, struct nest_request *rq,
+		    uint64_t budget, uint64_t *done, bool map)
+{
+	uint64_t all = rq->last, part = cut(pt, rq, budget, map);
+	bool complete = rq->last == all;
+	int err = run(pt, operation, rq);
+
+	*done = err ? 0 : part;
+	if (err)
+		return err;
+	return complete ? NEST_OK : NEST_E_AGAIN;
+}
+
+int nest_pt_map_some(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
+		     nest_attr_t attr, uint32_t flags, struct nest_gather *gather, uint64_t budget,
+		     uint64_t *done)
+{
+	struct nest_request rq;
+	int err;
+
+	if (!done || !budget)
+		return NEST_E_INVAL;
+	*done = 0;
+	err = map_request(pt, ia, pa, size, attr, flags, gather, &rq);
+	return err ? err : run_some(pt, pt->format->map, &rq, budget, done, true);
+}
+
+int nest_pt_unmap_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		       struct nest_gather *gather, uint64_t budget, uint64_t *done)
+{
+	struct nest_request rq;
+	int err;
+
+	if (!done || !budget)
+		return NEST_E_INVAL;
+	*done = 0;
+	err = change_request(pt, ia, size, flags, gather, &rq);
+	return err ? err : run_some(pt, pt->format->unmap, &rq, budget, done, false);
+}
+
+int nest_pt_protect_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
+			 nest_attr_t clear, uint32_t flags, struct nest_gather *gather,
+			 uint64_t budget, uint64_t *done)
+{
+	struct nest_request rq;
+	int err;
+
+	if (!done || !budget)
+		return NEST_E_INVAL;
+	*done = 0;
+	err = protect_request(pt, ia, size, set, clear, flags, gather, &rq);
+	return err ? err : run_some(pt, pt->format->protect, &rq, budget, done, false);
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making and ending a table: configuration, geometry, and the addresses that it translates.
+ */
+#include "core/internal.h"
+
+unsigned nest_top_level(const struct nest_fmt *f, unsigned ia_bits)
+{
+	unsigned reach = nest_shift(f, 1) + f->root_extra_bits;
+	unsigned top = 0;
+
+	while (reach < ia_bits) {
+		reach += f->index_bits;
+		top++;
+	}
+	return top;
+}
+
+bool nest_is_live(const struct nest_pt *pt)
+{
+	return pt && pt->format;
+}
+
+bool nest_table_ok(const struct nest_pt *pt, nest_pa_t table, uint64_t size)
+{
+	return !(table & (size - 1)) && !(table >> pt->oa_bits);
+}
+
+static void fill_absent(struct nest_pt *pt, nest_pa_t table, unsigned level, uint64_t entries)
+{
+	nest_pte_t *t = nest_va(pt, table);
+
+	for (uint64_t i = 0; i < entries; i++)
+		t[i] = pt->absent[level];
+	nest_sync_entries(pt, t, entries);
+}
+
+/* One table of `size` bytes with nothing in it. */
+static int new_table(struct nest_pt *pt, unsigned level, uint64_t size, nest_pa_t *out)
+{
+	nest_pa_t table = pt->host->alloc(pt->ctx, (size_t)size);
+
+	if (table == NEST_PA_NONE)
+		return NEST_E_NOMEM;
+	if (!nest_table_ok(pt, table, size)) {
+		pt->host->free(pt->ctx, table, (size_t)size);
+		return NEST_E_ALIGN;
+	}
+	fill_absent(pt, table, level, size / sizeof(nest_pte_t));
+	*out = table;
+	return NEST_OK;
+}
+
+/* Does an absent directory point to an all-absent table? */
+static bool needs_invalid_tables(const struct nest_fmt *f, uint32_t features)
+{
+	return f->absent(features, 1, 0) != f->absent(features, 1, NEST_BIT(f->page_shift));
+}
+
+static int check_config(const struct nest_pt_config *c)
+{
+	const struct nest_fmt *f;
+	unsigned ia_bits, oa_bits;
+
+	if (!c || !c->format || !c->host || !c->host->alloc || !c->host->free ||
+	    !c->host->tlb_flush || (c->flags & ~(NEST_PT_SHARED | NEST_PT_UPPER)))
+		return NEST_E_INVAL;
+	f = c->format->fmt;
+	if ((c->features & ~f->features) || (c->flags & NEST_PT_SHARED))
+		return NEST_E_UNSUPPORTED;
+	if ((c->flags & NEST_PT_UPPER) && f->ia_kind != NEST_IA_SPLIT)
+		return NEST_E_UNSUPPORTED;
+	ia_bits = c->ia_bits ? c->ia_bits : f->ia_default(c->features);
+	oa_bits = c->oa_bits ? c->oa_bits : f->oa_default(c->features);
+	if (ia_bits < f->ia_min(c->features) || ia_bits > f->ia_max(c->features) ||
+	    !f->ia_ok(c->features, ia_bits))
+		return NEST_E_UNSUPPORTED;
+	if (oa_bits > f->oa_max(c->features) || oa_bits <= f->page_shift)
+		return NEST_E_RANGE;
+	return NEST_OK;
+}
+
+int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *c)
+{
+	const struct nest_fmt *f;
+	int err;
+
+	if (!pt)
+		return NEST_E_INVAL;
+	*pt = (struct nest_pt){ .root = NEST_PA_NONE, .pinned = NEST_PA_NONE };
+	err = check_config(c);
+	if (err)
+		return err;
+	f = c->format->fmt;
+	pt->format = c->format;
+	pt->host = c->host;
+	pt->ctx = c->ctx;
+	pt->features = c->features;
+	pt->flags = c->flags;
+	pt->ia_bits = (uint8_t)(c->ia_bits ? c->ia_bits : f->ia_default(c->features));
+	pt->oa_bits = (uint8_t)(c->oa_bits ? c->oa_bits : f->oa_default(c->features));
+	pt->top = (uint8_t)nest_top_level(f, pt->ia_bits);
+	pt->leaf_mask = f->leaf_levels(c->features);
+	while (pt->max_leaf < pt->top && (pt->leaf_mask >> (pt->max_leaf + 1) & 1))
+		pt->max_leaf++;
+	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++)
+		pt->invalid[l] = NEST_PA_NONE;
+	pt->absent[0] = f->absent(c->features, 0, 0);
+	for (unsigned l = 1; l <= pt->top && !err; l++) {
+		if (needs_invalid_tables(f, c->features))
+			err = new_table(pt, l - 1, nest_table_size(pt), &pt->invalid[l - 1]);
+		pt->absent[l] = f->absent(c->features, l, pt->invalid[l - 1]);
+	}
+	if (!err)
+		err = new_table(pt, pt->top, nest_pt_root_size(pt), &pt->root);
+	if (err) {
+		nest_pt_destroy(pt);
+		return err;
+	}
+	pt->nr_tables = 1;
+	return NEST_OK;
+}
+
+/* Free what hangs below a table; entries of level 0 are not read. */
+static void free_below(struct nest_pt *pt, nest_pa_t table, unsigned level)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	const nest_pte_t *t = nest_va(pt, table);
+
+	for (uint64_t i = 0; level && i < nest_entries(f, pt, level); i++) {
+		nest_pte_t e = nest_load(&t[i]);
+
+		if (nest_kind(f, pt, level, e) != NEST_PTE_TABLE)
+			continue;
+		if (level == pt->top && pt->pinned != NEST_PA_NONE && nest_is_borrowed(pt, i))
+			continue;
+		free_below(pt, f->table_pa(e), level - 1);
+		pt->host->free(pt->ctx, f->table_pa(e), (size_t)nest_table_size(pt));
+	}
+}
+
+void nest_pt_destroy(struct nest_pt *pt)
+{
+	if (!nest_is_live(pt))
+		return;
+	if (pt->root != NEST_PA_NONE) {
+		free_below(pt, pt->root, pt->top);
+		pt->host->free(pt->ctx, pt->root, (size_t)nest_pt_root_size(pt));
+	}
+	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++) {
+		if (pt->invalid[l] != NEST_PA_NONE)
+			pt->host->free(pt->ctx, pt->invalid[l], (size_t)nest_table_size(pt));
+	}
+	if (pt->pinned != NEST_PA_NONE)
+		pt->host->free(pt->ctx, pt->pinned, (size_t)nest_table_size(pt));
+	*pt = (struct nest_pt){ .root = NEST_PA_NONE, .pinned = NEST_PA_NONE };
+}
+
+nest_pa_t nest_pt_root(const struct nest_pt *pt)
+{
+	return nest_is_live(pt) ? pt->root : NEST_PA_NONE;
+}
+
+uint64_t nest_pt_root_size(const struct nest_pt *pt)
+{
+	uint64_t size;
+
+	if (!nest_is_live(pt))
+		return 0;
+	size = nest_entries(pt->format->fmt, pt, pt->top) * sizeof(nest_pte_t);
+	return size > nest_table_size(pt) ? size : nest_table_size(pt);
+}
+
+unsigned nest_pt_levels(const struct nest_pt *pt)
+{
+	return nest_is_live(pt) ? pt->top + 1u : 0;
+}
+
+unsigned nest_pt_shift(const struct nest_pt *pt, unsigned level)
+{
+	if (!nest_is_live(pt) || level > pt->top)
+		return 0;
+	return nest_shift(pt->format->fmt, level);
+}
+
+void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid)
+{
+	if (nest_is_live(pt))
+		pt->vmid = vmid;
+}
+
+/* The bits above the table's own, as they are in the upper half. */
+static uint64_t upper_bits(const struct nest_pt *pt)
+{
+	return ~(uint64_t)0 << pt->ia_bits;
+}
+
+uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off)
+{
+	switch (pt->format->fmt->ia_kind) {
+	case NEST_IA_SIGNED:
+		return off >> (pt->ia_bits - 1) & 1 ? off | upper_bits(pt) : off;
+	case NEST_IA_SPLIT:
+		return pt->flags & NEST_PT_UPPER ? off | upper_bits(pt) : off;
+	default:
+		return off;
+	}
+}
+
+int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t *off)
+{
+	*off = ia & ~upper_bits(pt);
+	return nest_off_to_ia(pt, *off) == ia ? NEST_OK : NEST_E_RANGE;
+}
+
+int nest_range(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *first,
+	       uint64_t *last)
+{
+	uint64_t page = nest_table_size(pt) - 1;
+
+	if ((ia | size) & page)
+		return NEST_E_ALIGN;
+	if (!size || ia + (size - 1) < ia)
+		return NEST_E_RANGE;
+	if (nest_ia_to_off(pt, ia, first) || nest_ia_to_off(pt, ia + (size - 1), last) ||
+	    *last - *first != size - 1)
+		return NEST_E_RANGE;
+	return NEST_OK;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where tables come from and go to: the host's allocator, an embedder's reserve, and the host's
+ * grace period.
+ *
+ * Spare tables are chained through their own first word. A table that has been published is never
+ * written for that purpose before its flush; see nest_free_table().
+ */
+#include "core/internal.h"
+
+uint64_t nest_table_size(const struct nest_pt *pt)
+{
+	return (uint64_t)1 << pt->format->fmt->page_shift;
+}
+
+static void push(struct nest_pt *pt, struct nest_reserve *r, nest_pa_t table)
+{
+	*(nest_pa_t *)nest_va(pt, table) = r->head;
+	r->head = table;
+	r->count++;
+}
+
+static nest_pa_t pop(struct nest_pt *pt, struct nest_reserve *r)
+{
+	nest_pa_t table = r->head;
+
+	r->head = *(nest_pa_t *)nest_va(pt, table);
+	r->count--;
+	return table;
+}
+
+static int fill(struct nest_pt *pt, struct nest_reserve *r, uint64_t count)
+{
+	size_t size = (size_t)nest_table_size(pt);
+
+	while (r->count < count) {
+		nest_pa_t table = pt->host->alloc(pt->ctx, size);
+
+		if (table == NEST_PA_NONE)
+			return NEST_E_NOMEM;
+		if (!nest_table_ok(pt, table, size)) {
+			pt->host->free(pt->ctx, table, size);
+			return NEST_E_ALIGN;
+		}
+		push(pt, r, table);
+	}
+	return NEST_OK;
+}
+
+static void drain(struct nest_pt *pt, struct nest_reserve *r)
+{
+	while (r->count)
+		pt->host->free(pt->ctx, pop(pt, r), (size_t)nest_table_size(pt));
+}
+
+int nest_prepare(struct nest_pt *pt, struct nest_reserve *r, uint64_t n)
+{
+	uint64_t have = pt->reserve ? pt->reserve->count : 0;
+	int err;
+
+	nest_reserve_init(r);
+	err = n > have ? fill(pt, r, n - have) : NEST_OK;
+	if (err)
+		drain(pt, r);
+	return err;
+}
+
+nest_pa_t nest_take(struct nest_pt *pt, struct nest_reserve *r)
+{
+	pt->nr_tables++;
+	return pop(pt, pt->reserve && pt->reserve->count ? pt->reserve : r);
+}
+
+void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r)
+{
+	drain(pt, r);
+}
+
+/*
+ * A table in its grace period may still be read by queries, but by no walker. It holds what is needed
+ * to free it in its first entries, as words that a query takes for nothing: a list needs no memory.
+ */
+enum { LIMBO_PT_LOW, LIMBO_PT_HIGH, LIMBO_PA_LOW, LIMBO_PA_HIGH, LIMBO_WORDS };
+
+static uint64_t limbo_pair(const nest_pte_t *t, unsigned i)
+{
+	return nest_soft_value(t[i]) | nest_soft_value(t[i + 1]) << 32;
+}
+
+static void limbo_end(void *arg)
+{
+	const nest_pte_t *t = arg;
+	struct nest_pt *pt = (struct nest_pt *)(uintptr_t)limbo_pair(t, LIMBO_PT_LOW);
+
+	pt->host->free(pt->ctx, limbo_pair(t, LIMBO_PA_LOW), (size_t)nest_table_size(pt));
+}
+
+void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level)
+{
+	uint64_t self = (uintptr_t)pt;
+	uint64_t word[LIMBO_WORDS] = { [LIMBO_PT_LOW] = (uint32_t)self,
+				       [LIMBO_PT_HIGH] = self >> 32,
+				       [LIMBO_PA_LOW] = (uint32_t)table,
+				       [LIMBO_PA_HIGH] = table >> 32 };
+	nest_pte_t *t;
+
+	pt->nr_tables--;
+	if (!pt->host->defer) {
+		pt->host->free(pt->ctx, table, (size_t)nest_table_size(pt));
+		return;
+	}
+	t = nest_va(pt, table);
+	for (unsigned i = 0; i < LIMBO_WORDS; i++)
+		nest_store(&t[i], nest_soft_word(NEST_SOFT_LIMBO, word[i]) |
+					  pt->format->fmt->soft_bits(pt->features, level));
+	pt->host->defer(pt->ctx, limbo_end, t);
+}
+
+void nest_reserve_init(struct nest_reserve *r)
+{
+	if (r)
+		*r = (struct nest_reserve){ .head = NEST_PA_NONE };
+}
+
+int nest_reserve_fill(struct nest_reserve *r, struct nest_pt *pt, uint64_t count)
+{
+	if (!r || !nest_is_live(pt))
+		return NEST_E_INVAL;
+	return fill(pt, r, count);
+}
+
+void nest_reserve_drain(struct nest_reserve *r, struct nest_pt *pt)
+{
+	if (r && nest_is_live(pt))
+		drain(pt, r);
+}
+
+void nest_pt_use_reserve(struct nest_pt *pt, struct nest_reserve *r)
+{
+	if (nest_is_live(pt))
+		pt->reserve = r;
+}
