@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The second pass of an operation: store, and never fail. It goes over the range from left to right
+ * with one frame a level.
+ *
+ * What a reader must not break: a private table is linked only when every entry in it has been
+ * written, and a table leaves its place only through the gather, which frees it after the flush.
+ */
+#ifndef NEST_CORE_COMMIT_H
+#define NEST_CORE_COMMIT_H
+
+#include "core/job.h"
+
+/* ---- Commit: runs of entries of one table ---- */
+
+/* New leaves over whatever t[i .. i + n) hold; contiguous groups where a whole one fits. */
+NEST_INLINE void nest_fill(const struct nest_fmt *f, const struct nest_job *job, unsigned level,
+			   nest_pte_t *t, uint64_t i, uint64_t n, nest_pa_t pa, bool live)
+{
+	nest_pte_t proto = job->proto[level];
+	uint64_t head, body = nest_groups(f, job->pt, job->rq, level, i, n, &head);
+
+	for (uint64_t k = 0; k < n; k++) {
+		nest_pte_t e = proto | f->pa_bits(level, pa + (k << nest_shift(f, level)));
+
+		if (k - head < body)
+			e = f->contig(level, e);
+		if (live)
+			nest_store_relaxed(&t[i + k], e);
+		else
+			t[i + k] = e;
+	}
+}
+
+/*
+ * Map t[i .. i + n), entries of `level` that hold no table. In a live table the old leaves among them
+ * are skipped or replaced, as the flags say (plan() has seen to the rest).
+ */
+NEST_INLINE void nest_map_run(const struct nest_fmt *f, struct nest_job *job, unsigned level,
+			      uint64_t i, uint64_t n, uint64_t off)
+{
+	const struct nest_request *rq = job->rq;
+	struct nest_frame *fr = &job->frame[level];
+	struct nest_pt *pt = job->pt;
+
+	if (fr->is_private) {
+		nest_fill(f, job, level, fr->t, i, n, off + rq->delta, false);
+		return;
+	}
+	if ((rq->flags & NEST_MAP_REPLACE) &&
+	    nest_replace_leaves(rq, fr->t, i, n, level, off, job->proto[level]))
+		return;
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	nest_fill(f, job, level, fr->t, i, n, off + rq->delta, true);
+	nest_sync_entries(pt, &fr->t[i], n);
+	if (f->fresh_flush(pt->features))
+		nest_gather_range(rq->gather, off, off + (n << nest_shift(f, level)) - 1, level);
+}
+
+/* How many of the n entries from t[i] on one nest_map_run() can take; 0: none, look at the first. */
+NEST_INLINE uint64_t nest_map_length(const struct nest_fmt *f, const struct nest_job *job,
+				     unsigned level, uint64_t i, uint64_t n)
+{
+	const struct nest_frame *fr = &job->frame[level];
+	bool skip = (job->rq->flags & NEST_MAP_SKIP_MAPPED) != 0;
+	uint64_t k = 0;
+
+	if (fr->is_private || (level == 0 && !skip))
+		return n;
+	for (; k < n; k++) {
+		enum nest_pte_kind kind = nest_kind(f, job->pt, level, nest_load(&fr->t[i + k]));
+
+		if (kind == NEST_PTE_TABLE || (skip && kind == NEST_PTE_LEAF))
+			break;
+	}
+	return k;
+}
+
+/* Clear one live entry that holds a leaf, a mark or nothing. Tells whether walkers could see it. */
+NEST_INLINE bool nest_clear_one(const struct nest_fmt *f, struct nest_job *job, unsigned level,
+				nest_pte_t *p, uint64_t off, nest_pte_t e)
+{
+	const struct nest_request *rq = job->rq;
+	struct nest_pt *pt = job->pt;
+	bool leaf = f->is_leaf(level, e);
+
+	if (leaf && rq->gather->release && nest_hw_updates(f, pt->features))
+		e = nest_exchange(p, pt->absent[level]);
+	else
+		nest_store_relaxed(p, pt->absent[level]);
+	if (leaf && rq->gather->release)
+		nest_gather_leaf(rq->gather, level, off, e);
+	return leaf;
+}
+
+/* Recode one live leaf. Tells whether it changed and must be flushed. */
+NEST_INLINE bool nest_protect_one(const struct nest_fmt *f, struct nest_job *job, unsigned level,
+				  nest_pte_t *t, uint64_t i, uint64_t off, nest_pte_t e)
+{
+	struct nest_pt *pt = job->pt;
+	nest_pte_t address = f->pa_mask(pt->features, level);
+
+	for (;;) {
+		nest_pte_t to;
+		bool flushed = false;
+
+		if (job->recoded_level != level || ((e ^ job->from) & ~address)) {
+			/* Cannot fail: plan() has done the same; hardware adds only accessed, dirty. */
+			if (nest_recode(pt, level, e, job->rq->set, job->rq->clear, &to))
+				return false;
+			job->from = e;
+			job->to = to;
+			job->recoded_level = level;
+		}
+		to = (job->to & ~address) | (e & address);
+		if (to == e)
+			return false;
+		if (f->needs_break(pt->features, level, e, to)) {
+			nest_change(pt, t, i, level, off, to, &flushed);
+			return !flushed;
+		}
+		if (!nest_hw_updates(f, pt->features)) {
+			nest_store_relaxed(&t[i], to);
+			return true;
+		}
+		if (nest_cas(&t[i], &e, to))
+			return true;
+	}
+}
+
+/* Unmap, protect or split the n live pages from t[i] on, in a table of level 0. */
+NEST_INLINE void nest_change_pages(const struct nest_fmt *f, struct nest_job *job, enum nest_op op,
+				   uint64_t i, uint64_t n, uint64_t off)
+{
+	const struct nest_request *rq = job->rq;
+	struct nest_pt *pt = job->pt;
+	nest_pte_t *t = job->frame[0].t;
+	unsigned shift = nest_shift(f, 0);
+	uint64_t dirty_first = ~(uint64_t)0, dirty_last = 0;
+
+	for (uint64_t k = 0; k < n; k++) {
+		uint64_t at = off + (k << shift);
+		nest_pte_t e = nest_load(&t[i + k]);
+		bool changed = false;
+
+		if (op != NEST_OP_UNMAP && !f->is_leaf(0, e))
+			continue;
+		if (nest_must_open(f, job, op, 0, at, e)) {
+			nest_rewrite_group(rq->gather, t, i + k, 0, at, 0, 0, false);
+			e = nest_load(&t[i + k]);
+		}
+		if (op == NEST_OP_UNMAP) {
+			changed = nest_clear_one(f, job, 0, &t[i + k], at, e);
+		} else if (op == NEST_OP_PROTECT && f->contig_shift(pt->features, 0) &&
+			   f->is_contig(0, e)) {
+			nest_rewrite_group(rq->gather, t, i + k, 0, at, rq->set, rq->clear, true);
+			k += ((uint64_t)1 << f->contig_shift(pt->features, 0)) - 1;
+		} else if (op == NEST_OP_PROTECT) {
+			changed = nest_protect_one(f, job, 0, t, i + k, at, e);
+		}
+		if (changed) {
+			dirty_first = dirty_first < at ? dirty_first : at;
+			dirty_last = at | nest_span_mask(f, 0);
+		}
+	}
+	if (op != NEST_OP_SPLIT)
+		nest_sync_entries(pt, &t[i], n);
+	if (dirty_first <= dirty_last)
+		nest_gather_range(rq->gather, dirty_first, dirty_last, 0);
+}
+
+/* What the operation makes of a whole entry of a private table: the derived one, changed. */
+NEST_INLINE nest_pte_t nest_private_entry(const struct nest_fmt *f, const struct nest_job *job,
+					  enum nest_op op, unsigned level, nest_pte_t e)
+{
+	const struct nest_request *rq = job->rq;
+	nest_pte_t to;
+
+	if (op == NEST_OP_UNMAP)
+		return job->pt->absent[level];
+	if (op == NEST_OP_MARK)
+		return rq->word;
+	if (op == NEST_OP_PROTECT && f->is_leaf(level, e) &&
+	    !nest_recode(job->pt, level, e, rq->set, rq->clear, &to))
+		return to;
+	return e;
+}
+
+NEST_INLINE void nest_private_run(const struct nest_fmt *f, const struct nest_job *job,
+				  enum nest_op op, unsigned level, uint64_t i, uint64_t n)
+{
+	const struct nest_frame *fr = &job->frame[level];
+	nest_pte_t e = nest_private_entry(f, job, op, level, nest_derive(job->pt, level, fr->old, i));
+	nest_pa_t pa = f->leaf_pa(job->pt->features, level, e);
+	bool leaf = f->is_leaf(level, e);
+
+	e = leaf ? e & ~f->pa_mask(job->pt->features, level) : e;
+	for (uint64_t k = 0; k < n; k++)
+		fr->t[i + k] = leaf ? e | f->pa_bits(level, pa + (k << nest_shift(f, level))) : e;
+}
+
+/* A run of pages in the level 0 table of the current frame, all inside the range. */
+NEST_INLINE void nest_commit_pages(const struct nest_fmt *f, struct nest_job *job, enum nest_op op,
+				   uint64_t i, uint64_t n, uint64_t off)
+{
+	struct nest_frame *fr = &job->frame[0];
+
+	if (op == NEST_OP_MAP) {
+		for (uint64_t k = 0; k < n;) {
+			uint64_t run = nest_map_length(f, job, 0, i + k, n - k);
+
+			if (run)
+				nest_map_run(f, job, 0, i + k, run, off + (k << nest_shift(f, 0)));
+			k += run ? run : 1;
+		}
+	} else if (fr->is_private) {
+		nest_private_run(f, job, op, 0, i, n);
+	} else if (op == NEST_OP_MARK) {
+		for (uint64_t k = 0; k < n; k++)
+			nest_store_relaxed(&fr->t[i + k], job->rq->word);
+		nest_sync_entries(job->pt, &fr->t[i], n);
+	} else {
+		nest_change_pages(f, job, op, i, n, off);
+	}
+}
+
+/* ---- Commit: one entry above level 0 ---- */
+
+/* Go down to a new private table that is to replace entry i, now `old`; [off, stop] will be written. */
+NEST_INLINE void nest_descend_private(const struct nest_fmt *f, struct nest_job *job,
+				      unsigned level, nest_pte_t old, uint64_t off, uint64_t stop)
+{
+	struct nest_pt *pt = job->pt;
+	struct nest_frame *fr = &job->frame[level - 1];
+	uint64_t entries = (uint64_t)1 << f->index_bits;
+	uint64_t i = nest_index(f, pt, level - 1, off), j = nest_index(f, pt, level - 1, stop);
+
+	fr->pa = nest_take(pt, &job->spare);
+	fr->t = nest_va(pt, fr->pa);
+	fr->old = old;
+	fr->is_private = true;
+	/* What the range leaves alone in it stands for the same as before. */
+	if (i > 0)
+		nest_private_run(f, job, NEST_OP_SPLIT, level - 1, 0, i);
+	if (j + 1 < entries)
+		nest_private_run(f, job, NEST_OP_SPLIT, level - 1, j + 1, entries - j - 1);
+}
+
+/* Put `to` (an absent entry, a mark or a leaf) in place of the table that live entry i points to. */
+NEST_INLINE void nest_detach(const struct nest_fmt *f, struct nest_job *job, unsigned level,
+			     uint64_t i, uint64_t off, nest_pte_t e, nest_pte_t to)
+{
+	struct nest_frame *fr = &job->frame[level];
+	uint64_t last = off | nest_span_mask(f, level);
+	bool flushed = false;
+
+	off &= ~nest_span_mask(f, level);
+	nest_change(job->pt, fr->t, i, level, off, to, &flushed);
+	if (!flushed)
+		nest_gather_range(job->rq->gather, off, last, level);
+	nest_gather_table(job->rq->gather, f->table_pa(e), level - 1, off,
+			  f->is_leaf(level, to) ? &job->rq->delta : NULL);
+}
+
+/*
+ * Do what the operation does to entry i of a table above level 0, of which the range covers
+ * [off, stop]. True: go down a level first, into the frame that has been set up.
+ */
+NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum nest_op op,
+			   unsigned level, uint64_t i, uint64_t off, uint64_t *stop)
+{
+	const struct nest_request *rq = job->rq;
+	struct nest_pt *pt = job->pt;
+	struct nest_frame *fr = &job->frame[level];
+	bool covered = *stop - off == nest_span_mask(f, level);
+	bool fits = covered && level <= rq->cap;
+	nest_pte_t e = fr->is_private ? nest_derive(pt, level, fr->old, i) : nest_load(&fr->t[i]);
+	enum nest_pte_kind kind = nest_kind(f, pt, level, e);
+
+	if (kind == NEST_PTE_TABLE) {
+		bool whole = op == NEST_OP_UNMAP ? covered
+						 : (op == NEST_OP_MAP || op == NEST_OP_MARK) && fits;
+
+		if (whole && !(rq->flags & NEST_MAP_SKIP_MAPPED) && nest_may_detach(pt, level, i)) {
+			nest_pte_t to = pt->absent[level];
+
+			if (op == NEST_OP_MAP)
+				to = job->proto[level] | f->pa_bits(level, off + rq->delta);
+			else if (op == NEST_OP_MARK)
+				to = rq->word;
+			nest_detach(f, job, level, i, off, e, to);
+			return false;
+		}
+		job->frame[level - 1] = (struct nest_frame){ .t = nest_va(pt, f->table_pa(e)),
+							     .pa = f->table_pa(e) };
+		return true;
+	}
+	if (op == NEST_OP_MAP && fits) {
+		uint64_t end = nest_table_last(f, pt, level, off);
+		uint64_t n = ((end < rq->last ? end : rq->last) - off + 1) >> nest_shift(f, level);
+
+		n = nest_map_length(f, job, level, i, n);
+		if (n) {
+			nest_map_run(f, job, level, i, n, off);
+			*stop = off + (n << nest_shift(f, level)) - 1;
+		}
+		return false;
+	}
+	if (kind != NEST_PTE_LEAF) {
+		/* A mark may be larger than what is taken out of it. */
+		if (op == NEST_OP_MAP || op == NEST_OP_MARK
+			    ? !fits
+			    : op == NEST_OP_UNMAP && kind == NEST_PTE_MARK && !covered) {
+			nest_descend_private(f, job, level, e, off, *stop);
+			return true;
+		}
+	} else if (op == NEST_OP_MAP ? !(rq->flags & NEST_MAP_SKIP_MAPPED)
+				     : (op == NEST_OP_SPLIT ? level > rq->cap : !covered)) {
+		if (!fr->is_private && nest_must_open(f, job, op, level, off, e)) {
+			nest_rewrite_group(rq->gather, fr->t, i, level, off, 0, 0, false);
+			e = nest_load(&fr->t[i]);
+		}
+		nest_descend_private(f, job, level, e, off, *stop);
+		return true;
+	}
+	if (fr->is_private) {
+		fr->t[i] = nest_private_entry(f, job, op, level, e);
+		return false;
+	}
+	if (op == NEST_OP_MAP)
+		return false;
+	if (op == NEST_OP_MARK) {
+		nest_store(&fr->t[i], rq->word);
+		nest_sync_entries(pt, &fr->t[i], 1);
+		return false;
+	}
+	if (kind == NEST_PTE_LEAF && nest_must_open(f, job, op, level, off, e)) {
+		nest_rewrite_group(rq->gather, fr->t, i, level, off, 0, 0, false);
+		e = nest_load(&fr->t[i]);
+	}
+	if (op == NEST_OP_PROTECT && kind == NEST_PTE_LEAF &&
+	    f->contig_shift(pt->features, level) && f->is_contig(level, e)) {
+		nest_rewrite_group(rq->gather, fr->t, i, level, off, rq->set, rq->clear, true);
+		*stop = off + (((nest_span_mask(f, level) + 1)
+				<< f->contig_shift(pt->features, level)) - 1);
+		return false;
+	}
+	if ((op == NEST_OP_UNMAP && nest_clear_one(f, job, level, &fr->t[i], off, e)) ||
+	    (op == NEST_OP_PROTECT && kind == NEST_PTE_LEAF &&
+	     nest_protect_one(f, job, level, fr->t, i, off, e)))
+		nest_gather_range(rq->gather, off, *stop, level);
+	nest_sync_entries(pt, &fr->t[i], 1);
+	return false;
+}
+
+/*
+ * Has t no entry left but absent ones? Those between i and j have just been cleared, i and j
+ * themselves perhaps not; the nearest neighbours are the likeliest to be there.
+ */
+NEST_INLINE bool nest_is_empty(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
+			       const nest_pte_t *t, uint64_t i, uint64_t j)
+{
+	uint64_t n = nest_entries(f, pt, level);
+	nest_pte_t absent = pt->absent[level];
+
+	if (nest_load(&t[i]) != absent || nest_load(&t[j]) != absent)
+		return false;
+	while (i > 0 || j + 1 < n) {
+		if (j + 1 < n && nest_load(&t[++j]) != absent)
+			return false;
+		if (i > 0 && nest_load(&t[--i]) != absent)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The table of `level` that holds `stop` is done: link it if it is private, unlink it if it has
+ * become empty.
+ */
+NEST_INLINE void nest_ascend(const struct nest_fmt *f, struct nest_job *job, enum nest_op op,
+			     unsigned level, uint64_t stop)
+{
+	const struct nest_request *rq = job->rq;
+	struct nest_pt *pt = job->pt;
+	struct nest_frame *fr = &job->frame[level], *up = &job->frame[level + 1];
+	uint64_t base = stop & ~nest_span_mask(f, level + 1);
+	uint64_t i = nest_index(f, pt, level + 1, stop);
+
+	if (fr->is_private) {
+		if (up->is_private) {
+			nest_sync_entries(pt, fr->t, (uint64_t)1 << f->index_bits);
+			up->t[i] = f->table(pt->features, fr->pa);
+		} else {
+			nest_link(rq, up->t, i, level + 1, base, fr->pa, fr->old);
+		}
+	} else if (op == NEST_OP_UNMAP && nest_may_detach(pt, level + 1, i)) {
+		uint64_t from = nest_index(f, pt, level, rq->first > base ? rq->first : base);
+
+		if (nest_is_empty(f, pt, level, fr->t, from, nest_index(f, pt, level, stop)))
+			nest_detach(f, job, level + 1, i, stop, nest_load(&up->t[i]),
+				    pt->absent[level + 1]);
+	}
+}
+
+NEST_INLINE void nest_commit(const struct nest_fmt *f, struct nest_job *job, enum nest_op op)
+{
+	const struct nest_request *rq = job->rq;
+	struct nest_pt *pt = job->pt;
+	unsigned level = job->level;
+	/* Emptied tables may lie on the way down to the first frame, too. */
+	unsigned end_level = op == NEST_OP_UNMAP ? pt->top : job->level;
+	uint64_t off = rq->first, stop;
+
+	for (;; off = stop + 1) {
+		uint64_t i = nest_index(f, pt, level, off);
+
+		if (level == 0) {
+			stop = nest_table_last(f, pt, 0, off);
+			stop = stop < rq->last ? stop : rq->last;
+			nest_commit_pages(f, job, op, i, ((stop - off) >> nest_shift(f, 0)) + 1,
+					  off);
+		} else {
+			stop = off | nest_span_mask(f, level);
+			stop = stop < rq->last ? stop : rq->last;
+			if (nest_step(f, job, op, level, i, off, &stop)) {
+				level--;
+				stop = off - 1;
+				continue;
+			}
+		}
+		while (level < end_level &&
+		       (stop == rq->last || stop == nest_table_last(f, pt, level, off)))
+			nest_ascend(f, job, op, level++, stop);
+		if (stop == rq->last)
+			return;
+	}
+}
+
+#endif
