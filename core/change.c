@@ -139,6 +139,16 @@ static nest_attr_t gained(const struct nest_pt *pt, unsigned level, nest_pte_t n
 	return nest_leaf_attr(pt, level, now) & ~nest_leaf_attr(pt, level, before) & AD;
 }
 
+void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t was,
+		   nest_pte_t before)
+{
+	nest_attr_t ad = gained(pt, level, was, before);
+	nest_pte_t e = nest_load(p);
+
+	while (!nest_cas(p, &e, pt->format->fmt->set_ad(pt->features, level, e, ad)))
+		;
+}
+
 void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigned level,
 	       uint64_t off, nest_pa_t child, nest_pte_t old)
 {
@@ -248,9 +258,7 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 		ad &= ~clear;
 	} while (ad & ~seen);
 	nest_sync_entries(pt, &t[i], n);
-	if (!broken)
-		nest_gather_range(g, off, off + size - 1, level);
-	else if (f->fresh_flush(pt->features))
+	if (!broken || f->fresh_flush(pt->features))
 		nest_gather_range(g, off, off + size - 1, level);
 }
 

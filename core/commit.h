@@ -116,8 +116,11 @@ NEST_INLINE bool nest_protect_one(const struct nest_fmt *f, struct nest_job *job
 		if (to == e)
 			return false;
 		if (f->needs_break(pt->features, level, e, to)) {
-			nest_change(pt, t, i, level, off, to, &flushed);
-			return !flushed;
+			nest_pte_t was = nest_change(pt, t, i, level, off, to, &flushed);
+
+			if (was != e)
+				nest_carry_ad(pt, &t[i], level, was, e);
+			return !flushed || f->fresh_flush(pt->features);
 		}
 		if (!nest_hw_updates(f, pt->features)) {
 			nest_store_relaxed(&t[i], to);

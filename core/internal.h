@@ -202,8 +202,8 @@ void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r);
  * grace period where it has one.
  */
 void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level);
-/* Is what the host's allocator gave usable: aligned to its size, and within the output width? */
-bool nest_table_ok(const struct nest_pt *pt, nest_pa_t table, uint64_t size);
+/* Ask the host for `size` bytes. NEST_E_NOMEM; NEST_E_ALIGN, NEST_E_RANGE: what it gave is no use. */
+int nest_alloc(struct nest_pt *pt, uint64_t size, nest_pa_t *out);
 
 /* ---- Gather (gather.c) ---- */
 
@@ -245,6 +245,9 @@ nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old,
  */
 nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
 		       nest_pte_t to, bool *flushed);
+/* Hardware set something in an entry between `before` and `was`, which is gone: set it in *p. */
+void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t was,
+		   nest_pte_t before);
 /*
  * Link the private table `child` in place of t[i], which was `old` when the table was derived from
  * it. What hardware has set in `old` since then goes into the new leaves.

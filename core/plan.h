@@ -18,6 +18,8 @@ NEST_INLINE int nest_plan_leaf(const struct nest_fmt *f, struct nest_job *job, e
 	bool covered = (off & mask) == 0 && (last & mask) == mask;
 	unsigned cap = rq->cap;
 
+	if (op == NEST_OP_SPLIT && level <= cap)
+		return NEST_OK;
 	if (op == NEST_OP_MARK)
 		return NEST_E_MAPPED;
 	if (op == NEST_OP_MAP) {
@@ -48,6 +50,11 @@ NEST_INLINE int nest_plan_leaf(const struct nest_fmt *f, struct nest_job *job, e
 				     size,
 				     nest_new_attr(nest_leaf_attr(pt, level, e), rq->set, rq->clear)))
 			return NEST_E_DENIED;
+	}
+	/* A split stops at its level: what it cuts there stays whole. */
+	if (op == NEST_OP_SPLIT) {
+		off &= ~nest_span_mask(f, cap);
+		last |= nest_span_mask(f, cap);
 	}
 	job->need += nest_tables_below(f, level, off, last, cap);
 	return NEST_OK;

@@ -21,11 +21,6 @@ bool nest_is_live(const struct nest_pt *pt)
 	return pt && pt->format;
 }
 
-bool nest_table_ok(const struct nest_pt *pt, nest_pa_t table, uint64_t size)
-{
-	return !(table & (size - 1)) && !(table >> pt->oa_bits);
-}
-
 static void fill_absent(struct nest_pt *pt, nest_pa_t table, unsigned level, uint64_t entries)
 {
 	nest_pte_t *t = nest_va(pt, table);
@@ -38,17 +33,11 @@ static void fill_absent(struct nest_pt *pt, nest_pa_t table, unsigned level, uin
 /* One table of `size` bytes with nothing in it. */
 static int new_table(struct nest_pt *pt, unsigned level, uint64_t size, nest_pa_t *out)
 {
-	nest_pa_t table = pt->host->alloc(pt->ctx, (size_t)size);
+	int err = nest_alloc(pt, size, out);
 
-	if (table == NEST_PA_NONE)
-		return NEST_E_NOMEM;
-	if (!nest_table_ok(pt, table, size)) {
-		pt->host->free(pt->ctx, table, (size_t)size);
-		return NEST_E_ALIGN;
-	}
-	fill_absent(pt, table, level, size / sizeof(nest_pte_t));
-	*out = table;
-	return NEST_OK;
+	if (!err)
+		fill_absent(pt, *out, level, size / sizeof(nest_pte_t));
+	return err;
 }
 
 /* Does an absent directory point to an all-absent table? */

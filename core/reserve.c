@@ -29,19 +29,28 @@ static nest_pa_t pop(struct nest_pt *pt, struct nest_reserve *r)
 	return table;
 }
 
+int nest_alloc(struct nest_pt *pt, uint64_t size, nest_pa_t *out)
+{
+	nest_pa_t pa = pt->host->alloc(pt->ctx, (size_t)size);
+
+	if (pa == NEST_PA_NONE)
+		return NEST_E_NOMEM;
+	if (!(pa & (size - 1)) && !(pa >> pt->oa_bits)) {
+		*out = pa;
+		return NEST_OK;
+	}
+	pt->host->free(pt->ctx, pa, (size_t)size);
+	return pa & (size - 1) ? NEST_E_ALIGN : NEST_E_RANGE;
+}
+
 static int fill(struct nest_pt *pt, struct nest_reserve *r, uint64_t count)
 {
-	size_t size = (size_t)nest_table_size(pt);
-
 	while (r->count < count) {
-		nest_pa_t table = pt->host->alloc(pt->ctx, size);
+		nest_pa_t table;
+		int err = nest_alloc(pt, nest_table_size(pt), &table);
 
-		if (table == NEST_PA_NONE)
-			return NEST_E_NOMEM;
-		if (!nest_table_ok(pt, table, size)) {
-			pt->host->free(pt->ctx, table, size);
-			return NEST_E_ALIGN;
-		}
+		if (err)
+			return err;
 		push(pt, r, table);
 	}
 	return NEST_OK;

@@ -84,8 +84,9 @@ struct nest_mapping {
 /*
  * Make an empty table. NEST_E_INVAL: no format, host, alloc, free or tlb_flush; unknown flags.
  * NEST_E_UNSUPPORTED: the format has no such feature, mode or input width. NEST_E_RANGE: oa_bits
- * larger than the format with these features allows. NEST_E_NOMEM. NEST_E_ALIGN: the host's
- * allocator gave memory that is not aligned to its size (it has been given back).
+ * larger than the format with these features allows. NEST_E_NOMEM. NEST_E_ALIGN, NEST_E_RANGE
+ * (here and in every call that allocates): the host's allocator gave memory that is not aligned
+ * to its size, or beyond the output width; it has been given back.
  */
 int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *config);
 
