@@ -30,7 +30,8 @@ bool nest_is_contig(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
 {
 	const struct nest_fmt *f = pt->format->fmt;
 
-	return f->contig_shift(pt->features, level) && f->is_contig(level, pte);
+	return f->contig_shift(pt->features, level) && f->is_leaf(level, pte) &&
+	       f->is_contig(level, pte);
 }
 
 nest_attr_t nest_leaf_attr(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
@@ -149,6 +150,30 @@ void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t
 		;
 }
 
+/*
+ * Report what of `old`, a leaf one level above `table`, the table put in its place maps no longer, or
+ * maps to other frames.
+ */
+static void report_lost(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
+			nest_pte_t old)
+{
+	struct nest_pt *pt = g->pt;
+	const struct nest_fmt *f = pt->format->fmt;
+	const nest_pte_t *t = nest_va(pt, table);
+
+	for (uint64_t i = 0; i < (uint64_t)1 << f->index_bits; i++) {
+		uint64_t at = off + (i << nest_shift(f, level));
+		nest_pte_t was = nest_derive(pt, level, old, i), e = nest_load(&t[i]);
+		enum nest_pte_kind kind = nest_kind(f, pt, level, e);
+
+		if (kind == NEST_PTE_TABLE)
+			report_lost(g, f->table_pa(e), level - 1, at, was);
+		else if (kind != NEST_PTE_LEAF || nest_entry_pa(pt, level, at, e) !=
+							  nest_entry_pa(pt, level, at, was))
+			nest_gather_leaf(g, level, at, was);
+	}
+}
+
 void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigned level,
 	       uint64_t off, nest_pa_t child, nest_pte_t old)
 {
@@ -156,7 +181,7 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 	struct nest_pt *pt = g->pt;
 	const struct nest_fmt *f = pt->format->fmt;
 	uint64_t last = off | nest_span_mask(f, level);
-	nest_pte_t to = f->table(pt->features, child);
+	nest_pte_t to = f->table(pt->features, child), was = old;
 
 	nest_sync_entries(pt, nest_va(pt, child), (uint64_t)1 << f->index_bits);
 	if (nest_kind(f, pt, level, old) != NEST_PTE_LEAF) {
@@ -168,21 +193,20 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 					  last < rq->last ? last : rq->last, level);
 		}
 	} else if (f->needs_break(pt->features, level, old, to)) {
-		nest_pte_t was = nest_exchange(&t[i], pt->absent[level]);
-
+		was = nest_exchange(&t[i], pt->absent[level]);
 		nest_sync_entries(pt, &t[i], 1);
 		nest_flush_now(pt, off, last, level, true);
 		if (was != old)
 			add_ad(pt, child, level - 1, gained(pt, level, was, old));
 		nest_store(&t[i], to);
 	} else {
-		nest_pte_t was = old;
-
 		while (!nest_cas(&t[i], &was, to))
 			add_ad(pt, child, level - 1, gained(pt, level, was, old));
 		nest_gather_range(g, off, last, level);
 	}
 	nest_sync_entries(pt, &t[i], 1);
+	if (g->release && nest_kind(f, pt, level, old) == NEST_PTE_LEAF)
+		report_lost(g, child, level - 1, off, was);
 }
 
 /* Make the n leaves from t[i] on invalid and flush them. Returns accessed and dirty of all together. */
@@ -282,7 +306,7 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 	const struct nest_fmt *f = pt->format->fmt;
 	uint64_t members = (uint64_t)1 << f->contig_shift(pt->features, level);
 	uint64_t last = off + (n << nest_shift(f, level)) - 1;
-	bool any = false, needs_break = false;
+	bool any = false, needs_break = false, changed = false;
 
 	/* Groups that reach beyond the run keep their other members. */
 	if ((i & (members - 1)) && nest_is_contig(pt, level, nest_load(&t[i])))
@@ -306,14 +330,19 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 		return false;
 	for (uint64_t k = 0; k < n; k++) {
 		uint64_t at = off + (k << nest_shift(f, level));
-		nest_pte_t e = nest_exchange(
-			&t[i + k], new_leaf(rq, level, i, n, k, off + rq->delta, proto));
+		nest_pte_t to = new_leaf(rq, level, i, n, k, off + rq->delta, proto);
+		nest_pte_t e = nest_load(&t[i + k]);
 
+		if (e == to)
+			continue;
+		e = nest_exchange(&t[i + k], to);
+		changed |= f->is_leaf(level, e) || f->fresh_flush(pt->features);
 		if (g->release && f->is_leaf(level, e) &&
 		    nest_entry_pa(pt, level, at, e) != at + rq->delta)
 			nest_gather_leaf(g, level, at, e);
 	}
 	nest_sync_entries(pt, &t[i], n);
-	nest_gather_range(g, off, last, level);
+	if (changed)
+		nest_gather_range(g, off, last, level);
 	return true;
 }

@@ -197,9 +197,10 @@ int nest_format_describe(const struct nest_format *format, uint32_t features,
 	};
 	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++)
 		out->contig_shift[l] = f->contig_shift(features, l);
-	/* A block and a table at the same place: the change that decides it. */
-	if (f->leaf(features, 1, NEST_R, &leaf_entry) == NEST_OK)
+	/* Another frame at the same place is the change that decides it. */
+	if (f->leaf(features, 0, NEST_R, &leaf_entry) == NEST_OK)
 		out->break_before_make =
-			f->needs_break(features, 1, leaf_entry, f->table(features, 0));
+			f->needs_break(features, 0, leaf_entry,
+				       leaf_entry | f->pa_bits(0, NEST_BIT(f->page_shift)));
 	return NEST_OK;
 }

@@ -41,10 +41,16 @@ static void flush(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned le
 	pt->host->tlb_flush(pt->ctx, &what);
 }
 
+/* A table that goes takes entries of every level below with it. */
+static uint8_t levels_up_to(unsigned level)
+{
+	return (uint8_t)((2u << level) - 1);
+}
+
 void nest_flush_now(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level,
 		    bool leaf_only)
 {
-	flush(pt, first, last, 1u << level, leaf_only, false);
+	flush(pt, first, last, leaf_only ? 1u << level : levels_up_to(level), leaf_only, false);
 }
 
 static bool touch(uint64_t a_first, uint64_t a_last, uint64_t b_first, uint64_t b_last)
@@ -124,10 +130,9 @@ void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, u
 	unsigned n;
 
 	g->leaf_only = false;
-	if (g->nr_subtrees == NEST_GATHER_SUBTREES) {
+	g->level_mask |= levels_up_to(level + 1);
+	if (g->nr_subtrees == NEST_GATHER_SUBTREES)
 		nest_gather_sync(g);
-		g->leaf_only = false;
-	}
 	n = g->nr_subtrees++;
 	g->subtree[n].table = table;
 	g->subtree[n].ia = off;

@@ -52,7 +52,8 @@ NEST_INLINE bool nest_must_open(const struct nest_fmt *f, const struct nest_job 
 {
 	const struct nest_request *rq = job->rq;
 
-	if (!f->contig_shift(job->pt->features, level) || !f->is_contig(level, e))
+	if (!f->contig_shift(job->pt->features, level) || !f->is_leaf(level, e) ||
+	    !f->is_contig(level, e))
 		return false;
 	if (op == NEST_OP_SPLIT || (op == NEST_OP_MAP && level > rq->cap))
 		return true;

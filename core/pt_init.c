@@ -13,7 +13,8 @@ unsigned nest_top_level(const struct nest_fmt *f, unsigned ia_bits)
 		reach += f->index_bits;
 		top++;
 	}
-	return top;
+	/* Concatenated pages alone would have no room for blocks. */
+	return top == 0 && ia_bits > nest_shift(f, 1) ? 1 : top;
 }
 
 bool nest_is_live(const struct nest_pt *pt)

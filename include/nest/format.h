@@ -138,7 +138,7 @@ struct nest_format_info {
 	uint32_t features;                            /* every feature that the format knows */
 	bool sign_extended;                           /* input addresses are canonical (two halves) */
 	bool fresh_needs_flush;                       /* invalid to valid needs a TLB flush */
-	bool break_before_make;                       /* size or address changes need it */
+	bool break_before_make;                       /* a change of address needs it */
 };
 
 /* NEST_E_INVAL: NULL; NEST_E_UNSUPPORTED: a feature that the format does not know. */
