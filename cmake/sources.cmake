@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+#
+# Every source of the library, relative to this repository's root, and nothing else: a kernel with a
+# build of its own can include() this file, or read it. Compile with -ffreestanding -Iinclude -I.
+# Always needed: NEST_CORE_SOURCES, and the file of each format. arch/registry.c holds the table of
+# all formats; a build with fewer defines NEST_FORMAT_LIST for it, or leaves it out.
+
+set(NEST_CORE_SOURCES
+	core/change.c
+	core/dump.c
+	core/format.c
+	core/gather.c
+	core/pt.c
+	core/pt_init.c
+	core/rare.c
+	core/reserve.c
+	core/status.c
+	core/walk.c
+)
+
+set(NEST_REGISTRY_SOURCES arch/registry.c)
+
+# Formats: "name symbol stage file"; the order is that of nest_formats[].
+set(NEST_FORMAT_TABLE
+	"ept               nest_fmt_ept               stage2  stage2/ept.c"
+	"npt               nest_fmt_npt               stage2  stage2/npt.c"
+	"aarch64-s2-4k     nest_fmt_aarch64_s2_4k     stage2  stage2/aarch64_s2.c"
+	"aarch64-s2-16k    nest_fmt_aarch64_s2_16k    stage2  stage2/aarch64_s2.c"
+	"aarch64-s2-64k    nest_fmt_aarch64_s2_64k    stage2  stage2/aarch64_s2.c"
+	"riscv-g           nest_fmt_riscv_g           stage2  stage2/riscv_g.c"
+	"loongarch-s2-4k   nest_fmt_loongarch_s2_4k   stage2  stage2/loongarch_s2.c"
+	"loongarch-s2-16k  nest_fmt_loongarch_s2_16k  stage2  stage2/loongarch_s2.c"
+	"x86-64            nest_fmt_x86_64            stage1  arch/x86_64/x86_64.c"
+	"aarch64-s1-4k     nest_fmt_aarch64_s1_4k     stage1  arch/aarch64/aarch64_s1.c"
+	"aarch64-s1-16k    nest_fmt_aarch64_s1_16k    stage1  arch/aarch64/aarch64_s1.c"
+	"aarch64-s1-64k    nest_fmt_aarch64_s1_64k    stage1  arch/aarch64/aarch64_s1.c"
+	"riscv-sv          nest_fmt_riscv_sv          stage1  arch/riscv/riscv_sv.c"
+	"loongarch-s1-4k   nest_fmt_loongarch_s1_4k   stage1  arch/loongarch/loongarch_s1.c"
+	"loongarch-s1-16k  nest_fmt_loongarch_s1_16k  stage1  arch/loongarch/loongarch_s1.c"
+)
+
+set(NEST_HV_GLUE_SOURCES
+	hv_glue/vm.c
+	hv_glue/vm_copy.c
+	hv_glue/vm_fault.c
+)
+
+# Needs libfdt.h (NEST_FDT).
+set(NEST_FDT_SOURCES hv_glue/fdt.c hv_glue/fdt_vm.c)
