@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Random operations against a flat model: one record a page over windows at the low, middle and top
+ * end of the address space. The model knows pages and nothing of tables; the engine must agree
+ * with it after every operation, failed ones included, and report each removed frame once.
+ *
+ * Replay with NEST_SEED; NEST_OPS sets the number of operations for each format.
+ */
+#include "support.h"
+
+enum { WINDOWS = 3 };
+
+struct cell {
+	enum nest_pte_kind kind;
+	nest_pa_t pa;
+	nest_attr_t attr;
+	uint64_t mark;
+};
+
+struct world {
+	struct fix f;
+	uint64_t pages; /* of a window */
+	uint64_t base[WINDOWS];
+	struct cell *cell[WINDOWS];
+	uint64_t seed;
+	uint64_t must, told; /* digests of the pages that are to be released, and were */
+	bool gathering;
+	struct nest_gather gather;
+};
+
+/* Order does not matter, so digests are sums. */
+static uint64_t page_digest(uint64_t ia, nest_pa_t pa)
+{
+	uint64_t s = ia * 31 ^ pa;
+
+	return rnd(&s);
+}
+
+static void on_release(void *ctx, const struct nest_mapping *leaf)
+{
+	struct world *w = ctx;
+
+	CHECK_EQ(leaf->kind, NEST_PTE_LEAF);
+	CHECK(arena_flushed_at(&w->f.a, leaf->ia, leaf->ia + (leaf->size - 1), leaf->level));
+	for (uint64_t at = 0; at < leaf->size; at += w->f.page)
+		w->told += page_digest(leaf->ia + at, leaf->pa + at);
+}
+
+struct request {
+	unsigned win;
+	uint64_t from, n; /* pages */
+	uint64_t ia, size;
+	nest_pa_t pa;
+	nest_attr_t attr;
+	uint32_t flags;
+};
+
+static uint64_t below(struct world *w, uint64_t n)
+{
+	return rnd(&w->seed) % n;
+}
+
+/* Ranges of single pages, of whole groups and blocks, and ranges that are off by a page. */
+static struct request draw(struct world *w)
+{
+	const nest_attr_t less[] = {0, 0, w->f.w, NEST_X, w->f.w | NEST_X};
+	struct request r = {.win = (unsigned)below(w, WINDOWS)};
+	uint64_t unit = 1;
+
+	switch (below(w, 4)) {
+	case 0:
+		unit = w->f.max_leaf > 0 ? span(&w->f, 1) / w->f.page : 64;
+		break;
+	case 1:
+		unit = w->f.page == 16384 ? 128 : w->f.page == 65536 ? 32 : 16;
+		break;
+	}
+	r.from = below(w, w->pages / unit) * unit;
+	r.n = unit == 1 ? 1 + below(w, 40) : unit * (1 + below(w, 4));
+	if (below(w, 8) == 0)
+		r.from++, r.n++;
+	if (r.from + r.n > w->pages)
+		r.n = w->pages - r.from;
+	if (!r.n)
+		r.from = 0, r.n = 1;
+	r.ia = w->base[r.win] + r.from * w->f.page;
+	r.size = r.n * w->f.page;
+	/* Mostly frames that fall in step with the address, so that large pages arise and merge. */
+	r.pa = ((8 + below(w, 2)) * w->pages + r.from) * w->f.page;
+	if (below(w, 4) == 0)
+		r.pa += below(w, 64) * w->f.page;
+	r.attr = w->f.attr & ~less[below(w, 5)];
+	return r;
+}
+
+static struct cell *cells(struct world *w, const struct request *r)
+{
+	return w->cell[r->win] + r->from;
+}
+
+static uint64_t count(struct world *w, const struct request *r, enum nest_pte_kind kind)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < r->n; i++)
+		n += cells(w, r)[i].kind == kind;
+	return n;
+}
+
+static void set_cell(struct world *w, const struct request *r, uint64_t i, struct cell to)
+{
+	struct cell *c = &cells(w, r)[i];
+
+	if (c->kind == NEST_PTE_LEAF && (to.kind != NEST_PTE_LEAF || to.pa != c->pa) &&
+	    w->gathering)
+		w->must += page_digest(r->ia + i * w->f.page, c->pa);
+	*c = to;
+}
+
+/* Does a larger page stick out of the range? */
+static bool cuts(struct world *w, const struct request *r)
+{
+	uint64_t ends[2] = {r->ia, r->ia + (r->size - w->f.page)};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct nest_mapping m;
+		uint64_t first;
+
+		if (nest_pt_query(&w->f.pt, ends[i], &m) != NEST_OK)
+			continue;
+		first = m.ia & ~(m.size - 1);
+		if (first < r->ia || first + (m.size - 1) > r->ia + (r->size - 1))
+			return true;
+	}
+	return false;
+}
+
+static void random_map(struct world *w, struct request *r, struct nest_gather *g)
+{
+	static const uint32_t how[] = {0, NEST_MAP_REPLACE, NEST_MAP_REPLACE, NEST_MAP_SKIP_MAPPED};
+	static const uint32_t limit[] = {0, 0, NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL(1)};
+	int want = NEST_OK, rc;
+
+	r->flags = how[below(w, 4)] | limit[below(w, 4)];
+	if (below(w, 8) == 0)
+		r->flags |= NEST_NO_SPLIT;
+	if (!(r->flags & (NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED)) && count(w, r, NEST_PTE_LEAF))
+		want = NEST_E_MAPPED;
+	else if ((r->flags & NEST_NO_SPLIT) && (r->flags & NEST_MAP_REPLACE) && cuts(w, r))
+		want = NEST_E_HUGE;
+	rc = nest_pt_map(&w->f.pt, r->ia, r->pa, r->size, r->attr, r->flags, g);
+	if (rc == NEST_E_NOMEM && w->f.a.fail_rest)
+		return;
+	CHECK_RC(rc, want);
+	for (uint64_t i = 0; rc == NEST_OK && i < r->n; i++) {
+		if (cells(w, r)[i].kind == NEST_PTE_LEAF && (r->flags & NEST_MAP_SKIP_MAPPED))
+			continue;
+		set_cell(w, r, i, (struct cell){NEST_PTE_LEAF, r->pa + i * w->f.page, r->attr, 0});
+	}
+}
+
+static void random_unmap(struct world *w, struct request *r, struct nest_gather *g)
+{
+	uint64_t holes = r->n - count(w, r, NEST_PTE_LEAF);
+	bool sparse = below(w, 2), hole, cut;
+	int rc;
+
+	r->flags = (sparse ? NEST_UNMAP_SPARSE : 0) | (below(w, 8) ? 0 : NEST_NO_SPLIT);
+	hole = !sparse && holes;
+	cut = (r->flags & NEST_NO_SPLIT) && cuts(w, r);
+	rc = nest_pt_unmap(&w->f.pt, r->ia, r->size, r->flags, g);
+	if (rc == NEST_E_NOMEM && w->f.a.fail_rest)
+		return;
+	CHECK((rc == NEST_OK && !hole && !cut) || (rc == NEST_E_NOTMAPPED && hole) ||
+	      (rc == NEST_E_HUGE && cut));
+	for (uint64_t i = 0; rc == NEST_OK && i < r->n; i++)
+		set_cell(w, r, i, (struct cell){NEST_PTE_NONE, 0, 0, 0});
+}
+
+static void random_protect(struct world *w, struct request *r, struct nest_gather *g)
+{
+	nest_attr_t bit = below(w, 2) ? w->f.w : NEST_X, set = below(w, 2) ? bit : 0;
+	bool hole = count(w, r, NEST_PTE_LEAF) < r->n, sparse = below(w, 2), cut;
+	int rc;
+
+	r->flags = (sparse ? NEST_UNMAP_SPARSE : 0) | (below(w, 8) ? 0 : NEST_NO_SPLIT);
+	cut = (r->flags & NEST_NO_SPLIT) && cuts(w, r);
+	rc = nest_pt_protect(&w->f.pt, r->ia, r->size, set, bit & ~set, r->flags, g);
+	if (rc == NEST_E_NOMEM && w->f.a.fail_rest)
+		return;
+	hole = hole && !sparse;
+	/* A cut page that has these rights already may be left alone. */
+	CHECK((rc == NEST_OK && !hole) || (rc == NEST_E_NOTMAPPED && hole) ||
+	      (rc == NEST_E_HUGE && cut));
+	for (uint64_t i = 0; rc == NEST_OK && i < r->n; i++) {
+		struct cell *c = &cells(w, r)[i];
+
+		if (c->kind == NEST_PTE_LEAF)
+			c->attr = (c->attr & ~bit) | set;
+	}
+}
+
+static void random_mark(struct world *w, struct request *r, struct nest_gather *g)
+{
+	uint64_t value = rnd(&w->seed) & NEST_MARK_MAX;
+	int rc = nest_pt_mark(&w->f.pt, r->ia, r->size, value, g);
+
+	if (rc == NEST_E_NOMEM && w->f.a.fail_rest)
+		return;
+	CHECK_RC(rc, count(w, r, NEST_PTE_LEAF) ? NEST_E_MAPPED : NEST_OK);
+	for (uint64_t i = 0; rc == NEST_OK && i < r->n; i++)
+		set_cell(w, r, i, (struct cell){NEST_PTE_MARK, 0, 0, value});
+}
+
+static void check_pages(struct world *w, unsigned win, uint64_t from, uint64_t to, uint64_t step)
+{
+	for (uint64_t i = from; i < to; i += step) {
+		const struct cell *c = &w->cell[win][i];
+		struct nest_mapping m;
+		struct raw_leaf l;
+		uint64_t ia = w->base[win] + i * w->f.page;
+		int rc = nest_pt_query(&w->f.pt, ia, &m);
+
+		CHECK_EQ(m.kind, c->kind);
+		CHECK_RC(rc, c->kind == NEST_PTE_LEAF ? NEST_OK : NEST_E_NOTMAPPED);
+		CHECK_EQ(m.mark, c->mark);
+		CHECK_EQ(raw_translate(&w->f.geo, ia, &l), rc == NEST_OK);
+		if (rc)
+			continue;
+		CHECK_EQ(m.pa, c->pa);
+		CHECK_EQ(l.pa, c->pa);
+		CHECK_EQ(plain_attr(m.attr), plain_attr(c->attr));
+	}
+}
+
+static void sync_now(struct world *w)
+{
+	nest_gather_sync(&w->gather);
+	if (below(w, 2))
+		arena_run_deferred(&w->f.a);
+	CHECK_EQ(w->told, w->must);
+	w->gathering = false;
+	arena_mark(&w->f.a);
+}
+
+static void step(struct world *w)
+{
+	struct request r = draw(w);
+	struct nest_gather *g = w->gathering ? &w->gather : NULL;
+	uint64_t a = r.from ? r.from - 1 : 0, b = r.from + r.n;
+
+	if (below(w, 6) == 0)
+		arena_fail(&w->f.a, 1 + below(w, 4), true);
+	switch (below(w, 16)) {
+	default:
+		random_map(w, &r, g);
+		break;
+	case 7: case 8: case 9: case 10:
+		random_unmap(w, &r, g);
+		break;
+	case 11: case 12:
+		random_protect(w, &r, g);
+		break;
+	case 13:
+		random_mark(w, &r, g);
+		break;
+	case 14:
+		if (nest_pt_split(&w->f.pt, r.ia, r.size, 0, g) != NEST_OK)
+			CHECK(w->f.a.fail_rest);
+		break;
+	case 15:
+		CHECK_OK(nest_pt_merge(&w->f.pt, r.ia, r.size, g));
+		break;
+	}
+	arena_fail(&w->f.a, 0, false);
+	check_pages(w, r.win, a, b < w->pages ? b + 1 : b, r.n > 64 ? r.n / 29 : 1);
+	check_pages(w, r.win, b - 1, b < w->pages ? b + 1 : b, 1);
+}
+
+static void check_all(struct world *w)
+{
+	for (unsigned i = 0; i < WINDOWS; i++)
+		check_pages(w, i, 0, w->pages, 1);
+	check_consistent(&w->f);
+}
+
+static unsigned nr_ops = 1000;
+static uint64_t seed0;
+
+static void run(const struct tcase *c)
+{
+	static struct world w;
+	unsigned i;
+
+	memset(&w, 0, sizeof(w));
+	fix_open(&w.f, c);
+	w.seed = seed0;
+	w.pages = w.f.max_leaf > 0 ? 4 * span(&w.f, 1) / w.f.page : 512;
+	while (w.pages > 4096 && w.pages > (w.f.max_leaf ? 2 * span(&w.f, 1) / w.f.page : 512))
+		w.pages /= 2;
+	for (i = 0; i < WINDOWS; i++) {
+		static const enum place where[] = {PLACE_LOW, PLACE_LOW_TOP, PLACE_TOP};
+
+		w.base[i] = place(&w.f, where[i], w.pages * w.f.page);
+		w.cell[i] = calloc(w.pages, sizeof(struct cell));
+	}
+	if (c->features & NEST_FEAT_CONTIG)
+		arena_use_defer(&w.f.a);
+	for (i = 0; i < nr_ops; i++) {
+		size_t len = strlen(test_case);
+
+		snprintf(test_case + len, sizeof(test_case) - len, ", operation %u", i);
+		if (!w.gathering && below(&w, 2)) {
+			w.gathering = true;
+			nest_gather_init(&w.gather, &w.f.pt);
+			nest_gather_on_release(&w.gather, on_release, &w);
+		}
+		step(&w);
+		if (!w.gathering)
+			arena_mark(&w.f.a);
+		else if (below(&w, 4) == 0)
+			sync_now(&w);
+		if (i % 100 == 99) {
+			if (w.gathering)
+				sync_now(&w);
+			arena_run_deferred(&w.f.a);
+			check_all(&w);
+		}
+		test_case[len] = 0;
+	}
+	if (w.gathering)
+		sync_now(&w);
+	arena_run_deferred(&w.f.a);
+	check_all(&w);
+	for (i = 0; i < WINDOWS; i++) {
+		CHECK_OK(nest_pt_unmap(&w.f.pt, w.base[i], w.pages * w.f.page, NEST_UNMAP_SPARSE,
+				       NULL));
+		free(w.cell[i]);
+	}
+	arena_run_deferred(&w.f.a);
+	CHECK_EQ(w.f.a.outstanding, w.f.tables0);
+	fix_close(&w.f);
+}
+
+static void random_operations_agree_with_a_flat_model(void **state)
+{
+	(void)state;
+	sweep(SWEEP_DEFAULT_WIDTH, run);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(random_operations_agree_with_a_flat_model),
+	};
+	const char *ops = getenv("NEST_OPS");
+
+	if (ops)
+		nr_ops = (unsigned)strtoul(ops, NULL, 0);
+	seed0 = test_seed();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
