@@ -3,8 +3,9 @@
  * Device trees: what memory a machine has, and what a guest is told. The only header that needs
  * libfdt; the application brings it.
  *
- * Every function accepts any bytes: fdt_len is how many may be read, and a tree that is malformed
- * or larger is NEST_E_INVAL.
+ * Every function accepts any bytes: fdt_len is how many may be read, and a tree that is malformed,
+ * larger, deeper than 32 nodes or not 8-byte aligned is NEST_E_INVAL. Nodes whose status is neither
+ * "okay" nor "ok" are passed over, with all below them.
  */
 #ifndef NEST_FDT_H
 #define NEST_FDT_H
@@ -18,9 +19,10 @@ extern "C" {
 /*
  * RAM of the machine less its reservations: /memreserve/ entries and /reserved-memory nodes
  * (static ones, whatever their no-map). Sorted, disjoint, not adjacent, shrunk to whole `align`
- * (a power of two) pages. *count: in, the room in `out`; out, how many were written.
- * NEST_E_NOMEM: not enough room; NEST_E_NOTMAPPED: no memory node; NEST_E_INVAL: malformed;
- * NEST_E_RANGE: a range wraps.
+ * (a power of two) pages. *count: in, the room in `out`; out, how many were written, also on an
+ * error. NEST_E_NOMEM: not enough room; NEST_E_NOTMAPPED: no memory node; NEST_E_INVAL: malformed
+ * (addresses or sizes of other than one or two cells, too), NULL, align; NEST_E_RANGE: a range
+ * wraps, or there are 2^64 bytes.
  */
 int nest_fdt_memory(const void *fdt, size_t fdt_len, uint64_t align, struct nest_range *out,
 		    unsigned *count);
@@ -33,13 +35,17 @@ enum nest_fdt_action {
 
 /* How a VM is made from a tree. */
 struct nest_fdt_policy {
-	/* Backing of each RAM range: fixed memory one to one with the guest (get NULL, hpa ignored) or a provider. */
+	/*
+	 * Backing of each RAM range: fixed memory one to one with the guest (get NULL, hpa ignored)
+	 * or a provider.
+	 */
 	struct nest_backing ram;
 	uint32_t ram_flags;
 	/*
-	 * Asked for each `reg` range of each enabled node with a compatible string, memory aside. node: offset
-	 * in fdt. *attr may be changed (NEST_R | NEST_W | NEST_MT_DEVICE before); *cookie is for MMIO.
-	 * NULL: everything is skipped.
+	 * Asked for each `reg` range, as the CPU sees it, of each node with a compatible string
+	 * (the first is told), memory and reservations aside. A range that no `ranges` of the buses
+	 * above brings to the CPU is left out. node: offset in fdt. *attr may be changed (NEST_R |
+	 * NEST_W | NEST_MT_DEVICE before); *cookie is for MMIO. NULL: everything is skipped.
 	 */
 	enum nest_fdt_action (*device)(void *ctx, const void *fdt, int node, const char *compatible,
 				       const struct nest_range *reg, nest_attr_t *attr,
@@ -48,24 +54,27 @@ struct nest_fdt_policy {
 };
 
 /*
- * Build the layout of an empty VM from a tree: RAM less reservations, and the devices that the policy
- * picks (widened to whole pages; ranges that share a page are one region). On an error the VM is empty again. Errors of nest_fdt_memory and
- * nest_vm_add_*; NEST_E_MAPPED when the VM was not empty.
+ * Build the layout of an empty VM from a tree: RAM less reservations, and the devices that the
+ * policy picks, widened to whole pages; ranges that share a page and are wanted alike are one
+ * region. On an error the VM is empty again. Errors of nest_fdt_memory and nest_vm_add_*;
+ * NEST_E_MAPPED when the VM was not empty; NEST_E_INVAL: NULL, or an action that is none.
  */
 int nest_vm_from_fdt(struct nest_vm *vm, const void *fdt, size_t fdt_len,
 		     const struct nest_fdt_policy *policy);
 
 /*
- * Write the VM's RAM regions into a guest's tree as memory nodes (one a region), removing the memory nodes it has. The tree
- * must have been opened with room (fdt_open_into). NEST_E_NOMEM: no room left (the tree is then unchanged);
- * NEST_E_INVAL: malformed; NEST_E_RANGE: an address does not fit the root's #address-cells or #size-cells.
+ * Write the VM's RAM regions into a guest's tree as memory nodes (one a region), removing the
+ * memory nodes it has. The tree must have been opened with room (fdt_open_into). On an error it is
+ * unchanged. NEST_E_NOMEM: no room left; NEST_E_RANGE: an address does not fit the root's
+ * #address-cells or #size-cells; NEST_E_INVAL: NULL, malformed, not opened, or another node has the
+ * name.
  */
 int nest_fdt_add_memory(void *fdt, size_t fdt_len, const struct nest_vm *vm);
 
 /*
- * First-stage input address bits of the "mmu-type" that every enabled cpu node of a RISC-V tree has (the
- * smallest): 39, 48 or 57 into *ia_bits. The G-stage has two more. NEST_E_UNSUPPORTED: riscv,none or sv32;
- * NEST_E_NOTMAPPED: no cpu node says; NEST_E_INVAL.
+ * First-stage input address bits of the "mmu-type" of a RISC-V tree's cpu nodes: the smallest of
+ * 39, 48 and 57 into *ia_bits. The G-stage has two more. NEST_E_UNSUPPORTED: one has riscv,none,
+ * sv32 or another; NEST_E_NOTMAPPED: no cpu node says; NEST_E_INVAL: malformed, NULL.
  */
 int nest_fdt_riscv_mmu(const void *fdt, size_t fdt_len, unsigned *ia_bits);
 

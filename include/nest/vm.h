@@ -30,16 +30,20 @@ enum nest_region_type {
 struct nest_backing {
 	nest_pa_t hpa;
 	/*
-	 * Give a frame of `size` bytes, aligned to it, for the page at `gpa`; its contents become
-	 * the guest's, so it must be zeroed (or hold what the guest is meant to see).
+	 * Asked for a page size of the table, or the size of one of its contiguous groups. Give a
+	 * frame of `size` bytes, aligned to it, for the page at `gpa`; its contents become the
+	 * guest's, so it must be zeroed (or hold what the guest is meant to see). Sizes are asked
+	 * for from the largest that max_size, the region and what is mapped already allow.
 	 * NEST_PA_NONE: none; for a size above the smallest page a smaller one is asked for next.
 	 */
 	nest_pa_t (*get)(void *ctx, nest_ia_t gpa, uint64_t size);
-	/* Take frames back, after the flush; in runs that may join or be parts of what get() gave.
-	 * May be NULL. */
+	/*
+	 * Take frames back, after the flush; in runs that may join or be parts of what get() gave.
+	 * Also a frame that could not be mapped. May be NULL.
+	 */
 	void (*put)(void *ctx, nest_ia_t gpa, nest_pa_t pa, uint64_t size);
 	void *ctx;
-	uint64_t max_size; /* largest frame to ask for, in bytes (a page size); 0: the smallest page */
+	uint64_t max_size; /* largest frame to ask for, in bytes; 0: the smallest page */
 };
 
 /* A run of host memory. */
@@ -60,24 +64,29 @@ struct nest_vm_region {
 };
 
 struct nest_vm_config {
-	struct nest_pt_config pt;       /* a second-stage format */
+	struct nest_pt_config pt; /* a second-stage format */
 	uint32_t vmid;
 	struct nest_vm_region *regions; /* storage for max_regions regions */
 	unsigned max_regions;
 	/*
-	 * Host memory that no map may touch, by whatever call: the hypervisor's image, its table pool.
-	 * Kept by reference.
+	 * Host memory that no map may touch, by whatever call: the hypervisor's image, its table
+	 * pool. Kept by reference. One that would wrap ends at the top.
 	 */
 	const struct nest_range *protect;
 	unsigned nr_protect;
 };
 
-/* Why the last call that failed with NEST_E_MAPPED, NEST_E_DENIED or NEST_E_INVAL did so. */
+/*
+ * What was in the way of a call that failed: a region or mapping that is there already
+ * (NEST_E_MAPPED), a region that lies partly outside of what is to be removed (NEST_E_INVAL), a
+ * protected range or the host's refusal (NEST_E_DENIED; `host` is set).
+ */
 struct nest_vm_conflict {
-	const char *reason;              /* one phrase; NULL: no conflict so far */
-	struct nest_range wanted;        /* what the call asked for: guest addresses, or host if `host` */
-	struct nest_range existing;      /* the region or protected range in the way */
-	enum nest_region_type wanted_type, existing_type; /* say nothing if `host` */
+	const char *reason;       /* one phrase; NULL: no conflict so far */
+	struct nest_range wanted; /* what the call asked for: guest addresses; with `host`, host */
+	struct nest_range existing; /* what is in the way; empty if the host refused */
+	/* Of the two, where both are regions. */
+	enum nest_region_type wanted_type, existing_type;
 	bool host;
 };
 
@@ -85,6 +94,8 @@ struct nest_vm_conflict {
 struct nest_vm {
 	struct nest_pt pt;
 	struct nest_host host; /* the caller's, with protection in front of allow */
+	struct nest_format_info info;
+	nest_attr_t tracked; /* which of accessed and dirty the entries can tell */
 	const struct nest_host *outer;
 	void *outer_ctx;
 	struct nest_vm_region *regions;
@@ -95,45 +106,57 @@ struct nest_vm {
 	struct nest_vm_conflict conflict;
 };
 
-/* NEST_E_INVAL: NULL, a first-stage format, no region storage; and what nest_pt_init() returns. */
+/*
+ * Make a VM without regions. It may not be moved while in use. NEST_E_INVAL: NULL, a first-stage
+ * format, no region storage; and what nest_pt_init() returns.
+ */
 int nest_vm_init(struct nest_vm *vm, const struct nest_vm_config *config);
-/* Gives back every frame of every provider, then frees the tables. No CPU may still run the guest. */
+/*
+ * Flushes everything, gives back every frame of every provider, then frees the tables. No CPU may
+ * still run the guest. Harmless on a nest_vm whose init failed, or twice.
+ */
 void nest_vm_destroy(struct nest_vm *vm);
 
 /* The table below, for queries, statistics and dumps. */
 struct nest_pt *nest_vm_pt(struct nest_vm *vm);
 
 /* Flags of nest_vm_add_ram(). */
-#define NEST_VM_READONLY ((uint32_t)1 << 0) /* ROM: the guest's writes come back as NEST_EXIT_ROM_WRITE */
+#define NEST_VM_READONLY ((uint32_t)1 << 0) /* ROM: writes come back as NEST_EXIT_ROM_WRITE */
 #define NEST_VM_EAGER    ((uint32_t)1 << 1) /* map everything now, not on first touch */
 #define NEST_VM_NOEXEC   ((uint32_t)1 << 2) /* the guest may not execute from it */
 
 /*
- * RAM at [gpa, gpa + size). NEST_E_MAPPED: overlaps a region (see nest_vm_last_conflict);
- * NEST_E_DENIED: fixed memory in a protected range, or the host refused; NEST_E_NOMEM: no region slot, table
- * or (eager) frame left; NEST_E_INVAL, NEST_E_ALIGN, NEST_E_RANGE.
+ * RAM at [gpa, gpa + size), write-back and with every right but those that `flags` take away.
+ * NEST_E_MAPPED: overlaps a region or (eager) a mapping; NEST_E_DENIED: fixed memory in a protected
+ * range, or the host refused; for both see nest_vm_last_conflict(). NEST_E_NOMEM: no region slot,
+ * table or (eager) frame left; NEST_E_RANGE: empty, wraps, or beyond the input or (fixed memory)
+ * output width; NEST_E_ALIGN; NEST_E_INVAL: NULL, an unknown flag.
  */
 int nest_vm_add_ram(struct nest_vm *vm, nest_ia_t gpa, uint64_t size,
 		    const struct nest_backing *backing, uint32_t flags);
-/* A device of the host, mapped at once with `attr`. Errors as above, and NEST_E_UNSUPPORTED: attr. */
+/* A device of the host, mapped at once with `attr`. Errors as above; NEST_E_UNSUPPORTED: attr. */
 int nest_vm_add_device(struct nest_vm *vm, nest_ia_t gpa, nest_pa_t hpa, uint64_t size,
 		       nest_attr_t attr);
 /* An emulated device; exits carry `cookie`. Errors as above. */
 int nest_vm_add_mmio(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, void *cookie);
 /*
  * Remove every region in the range, its mappings and its frames. NEST_E_NOTMAPPED: no region there;
- * NEST_E_INVAL: a region lies partly outside (see nest_vm_last_conflict).
+ * NEST_E_INVAL: a region lies partly outside (see nest_vm_last_conflict); NEST_E_NOMEM: a raw
+ * mapping reaches across a region's end and cannot be split there (it may have been split at the
+ * other); NEST_E_ALIGN, NEST_E_RANGE.
  */
 int nest_vm_remove(struct nest_vm *vm, nest_ia_t gpa, uint64_t size);
 
 /* The region that holds gpa, or NULL. */
 const struct nest_vm_region *nest_vm_region_at(const struct nest_vm *vm, nest_ia_t gpa);
-/* What was in the way of the last call that failed over it; never NULL. */
+/* What was in the way of the last call that failed over a conflict; never NULL. */
 const struct nest_vm_conflict *nest_vm_last_conflict(const struct nest_vm *vm);
 
 /*
- * The raw form: no regions, but protected ranges still hold. As nest_pt_map, _unmap, _protect without a gather;
- * a raw mapping in a region is left to the caller, whose frames it maps.
+ * The raw form: no regions, but protected ranges still hold. As nest_pt_map, _unmap, _protect
+ * without a gather. Providers are not told: a frame that is unmapped or replaced this way is the
+ * caller's from then on, and a mapping made this way in a provider's region becomes the region's,
+ * whose removal puts its frames.
  */
 int nest_vm_map(struct nest_vm *vm, nest_ia_t gpa, nest_pa_t hpa, uint64_t size, nest_attr_t attr,
 		uint32_t flags);
@@ -142,18 +165,22 @@ int nest_vm_protect(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, nest_attr_
 		    nest_attr_t clear, uint32_t flags);
 
 /*
- * What does gpa translate to for `access` (NEST_R, NEST_W, NEST_X)? NEST_E_NOTMAPPED;
- * NEST_E_DENIED: mapped, without that right (*out is filled); NEST_E_RANGE, NEST_E_INVAL.
+ * What does gpa (any byte) translate to for `access` (of NEST_R, NEST_W, NEST_X)? Faults nothing
+ * in. NEST_E_NOTMAPPED; NEST_E_DENIED: mapped, without that right (*out is filled); NEST_E_RANGE:
+ * beyond the input width; NEST_E_INVAL: NULL, another bit.
  */
 int nest_vm_translate(const struct nest_vm *vm, nest_ia_t gpa, nest_attr_t access,
 		      struct nest_mapping *out);
 
 /*
  * Copy from or to guest memory as the guest would: through the mappings, whose rights are
- * checked page by page; untouched RAM of a provider is faulted in. RAM and ROM only, and raw mappings
- * of write-back memory. NEST_E_NOTMAPPED,
- * NEST_E_DENIED (ROM or protected page, device), NEST_E_RANGE (wraps), NEST_E_NOMEM, NEST_E_INVAL. On an error the bytes
- * before the failing page have been copied: nest_vm_copied() tells how many.
+ * checked page by page; untouched RAM is faulted in, and a page becomes accessed and dirty where
+ * that is tracked. RAM and ROM only, and raw mappings of write-back memory. The memory of one
+ * mapping must be contiguous where the host's to_virt() shows it.
+ * NEST_E_NOTMAPPED; NEST_E_DENIED: no right (ROM, a protected page), a device, memory that is not
+ * write-back, a protected frame; NEST_E_NOMEM: no frame or table; NEST_E_RANGE: wraps, or beyond
+ * the input width (nothing is copied); NEST_E_INVAL: NULL. On any other error the bytes before the
+ * failing page have been copied: nest_vm_copied() tells how many.
  */
 int nest_vm_read(struct nest_vm *vm, nest_ia_t gpa, void *buf, size_t len);
 int nest_vm_write(struct nest_vm *vm, nest_ia_t gpa, const void *buf, size_t len);
@@ -170,21 +197,23 @@ enum nest_exit_kind {
 
 struct nest_exit {
 	enum nest_exit_kind kind;
-	int status;                          /* ERROR: why; else NEST_OK */
+	int status; /* ERROR: why; else NEST_OK */
 	nest_ia_t gpa;
 	nest_attr_t access;
 	const struct nest_vm_region *region; /* where it happened, or NULL */
-	uint64_t offset;                     /* gpa - region->gpa */
-	void *cookie;                        /* MMIO */
+	uint64_t offset;                     /* gpa - region->gpa; 0 without region */
+	void *cookie;                        /* of an MMIO region */
 };
 
 /*
- * Handle a second-stage fault. A page of RAM that is not there yet is asked for and mapped; one
- * that is there already is left as it is (another CPU was first, or the TLB was stale) and the
- * guest resumes. NEST_E_INVAL: NULL. Otherwise NEST_OK, and *out says what to do. Statuses of
- * NEST_EXIT_ERROR: NEST_E_NOMEM (no frame or table), NEST_E_DENIED (protected frame; or the VMM took the
- * right away with nest_vm_protect), NEST_E_RANGE (address too wide), NEST_E_UNSUPPORTED (misconfigured entry, external
- * abort).
+ * Handle a second-stage fault. A page of RAM that is not there yet is asked for and mapped, as part
+ * of the largest block that nothing else is mapped in; one that is there already is left as it is
+ * (another CPU was first, or the TLB was stale: then it is flushed; or its accessed or dirty bit
+ * was clear: then it is set) and the guest resumes. NEST_E_INVAL: NULL. Otherwise NEST_OK, and *out
+ * says what to do. Statuses of NEST_EXIT_ERROR: NEST_E_NOMEM        no frame or table NEST_E_DENIED
+ * a protected frame, a right that the region or mapping has not, or a device whose mapping was
+ * taken away NEST_E_RANGE        an address too wide, the guest's or the provider's NEST_E_ALIGN
+ * the provider's frame is not aligned NEST_E_UNSUPPORTED  a misconfigured entry, an external abort
  */
 int nest_vm_fault(struct nest_vm *vm, const struct nest_fault *fault, struct nest_exit *out);
 

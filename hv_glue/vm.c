@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The VM: its regions, and the host that its table sees.
+ *
+ * The table never talks to the embedder's host directly but through the wrappers below, of which
+ * allow() asks the protected ranges first. Regions are kept sorted and disjoint, so that the one at
+ * an address is found by bisection.
+ */
+#include "hv_glue/vm_internal.h"
+
+/* ---- The host that the table sees ---- */
+
+static nest_pa_t host_alloc(void *ctx, size_t size)
+{
+	struct nest_vm *vm = ctx;
+
+	return vm->outer->alloc(vm->outer_ctx, size);
+}
+
+static void host_free(void *ctx, nest_pa_t pa, size_t size)
+{
+	struct nest_vm *vm = ctx;
+
+	vm->outer->free(vm->outer_ctx, pa, size);
+}
+
+static void *host_to_virt(void *ctx, nest_pa_t pa)
+{
+	struct nest_vm *vm = ctx;
+
+	return vm->outer->to_virt(vm->outer_ctx, pa);
+}
+
+static void host_tlb_flush(void *ctx, const struct nest_flush *what)
+{
+	struct nest_vm *vm = ctx;
+
+	vm->outer->tlb_flush(vm->outer_ctx, what);
+}
+
+static void host_sync(void *ctx, const void *va, size_t len)
+{
+	struct nest_vm *vm = ctx;
+
+	vm->outer->sync(vm->outer_ctx, va, len);
+}
+
+static void host_defer(void *ctx, void (*fn)(void *arg), void *arg)
+{
+	struct nest_vm *vm = ctx;
+
+	vm->outer->defer(vm->outer_ctx, fn, arg);
+}
+
+static bool host_allow(void *ctx, nest_pa_t pa, uint64_t size, nest_attr_t attr)
+{
+	return nest_vm_allow(ctx, pa, size, attr);
+}
+
+static void wrap_host(struct nest_vm *vm, const struct nest_pt_config *pt)
+{
+	const struct nest_host *outer = pt->host;
+
+	vm->outer = outer;
+	vm->outer_ctx = pt->ctx;
+	vm->host = *outer;
+	vm->host.alloc = outer->alloc ? host_alloc : NULL;
+	vm->host.free = outer->free ? host_free : NULL;
+	vm->host.to_virt = outer->to_virt ? host_to_virt : NULL;
+	vm->host.tlb_flush = outer->tlb_flush ? host_tlb_flush : NULL;
+	vm->host.sync = outer->sync ? host_sync : NULL;
+	vm->host.defer = outer->defer ? host_defer : NULL;
+	vm->host.allow = host_allow;
+}
+
+void *nest_vm_host_ptr(const struct nest_vm *vm, nest_pa_t pa)
+{
+	if (vm->outer->to_virt)
+		return vm->outer->to_virt(vm->outer_ctx, pa);
+	return (void *)(uintptr_t)(pa + vm->outer->linear_offset);
+}
+
+/* ---- Conflicts ---- */
+
+static struct nest_range range_of(const struct nest_vm_region *r)
+{
+	return (struct nest_range){ .base = r->gpa, .size = r->size };
+}
+
+/* A protected range that would wrap protects up to the top. */
+static bool touches(const struct nest_range *p, nest_pa_t pa, uint64_t size)
+{
+	uint64_t last = p->base + (p->size - 1);
+
+	if (last < p->base)
+		last = ~(uint64_t)0;
+	return p->size && pa <= last && pa + (size - 1) >= p->base;
+}
+
+bool nest_vm_allow(struct nest_vm *vm, nest_pa_t pa, uint64_t size, nest_attr_t attr)
+{
+	struct nest_vm_conflict *c = &vm->conflict;
+	unsigned i = 0;
+
+	while (i < vm->nr_protect && !touches(&vm->protect[i], pa, size))
+		i++;
+	if (i == vm->nr_protect &&
+	    (!vm->outer->allow || vm->outer->allow(vm->outer_ctx, pa, size, attr)))
+		return true;
+	*c = (struct nest_vm_conflict){ .wanted = { pa, size }, .host = true };
+	c->reason = "refused by the host";
+	if (i < vm->nr_protect) {
+		c->reason = "protected host memory";
+		c->existing = vm->protect[i];
+	}
+	return false;
+}
+
+static void region_conflict(struct nest_vm *vm, const char *reason, struct nest_range wanted,
+			    enum nest_region_type type, const struct nest_vm_region *r)
+{
+	vm->conflict = (struct nest_vm_conflict){ .reason = reason,
+						  .wanted = wanted,
+						  .existing = range_of(r),
+						  .wanted_type = type,
+						  .existing_type = r->type };
+}
+
+/* Something is mapped where the call wants to map. */
+static int mapping_conflict(struct nest_vm *vm, struct nest_range wanted,
+			    enum nest_region_type type)
+{
+	struct nest_range found;
+
+	if (!nest_vm_is_mapped(vm, wanted.base, wanted.size, &found))
+		return NEST_OK;
+	vm->conflict = (struct nest_vm_conflict){ .reason = "overlaps a mapping",
+						  .wanted = wanted,
+						  .existing = found,
+						  .wanted_type = type,
+						  .existing_type = type };
+	return NEST_E_MAPPED;
+}
+
+const struct nest_vm_conflict *nest_vm_last_conflict(const struct nest_vm *vm)
+{
+	static const struct nest_vm_conflict none = { .reason = NULL };
+
+	return vm ? &vm->conflict : &none;
+}
+
+/* ---- Life ---- */
+
+/* Which of accessed and dirty an entry can tell, says an entry. */
+static nest_attr_t tracked_status(const struct nest_pt_config *pt)
+{
+	const nest_attr_t both = NEST_ACCESSED | NEST_DIRTY;
+	struct nest_pte_info info = { .attr = 0 };
+	nest_pte_t pte;
+
+	if (nest_pte_leaf(pt->format, 0, pt->features, 0, NEST_RW | both, &pte) ||
+	    nest_pte_decode(pt->format, 0, pt->features, pte, &info))
+		return 0;
+	return info.attr & both;
+}
+
+int nest_vm_init(struct nest_vm *vm, const struct nest_vm_config *config)
+{
+	const struct nest_pt_config *asked = config ? &config->pt : NULL;
+	struct nest_pt_config pt;
+	int err;
+
+	if (!vm)
+		return NEST_E_INVAL;
+	*vm = (struct nest_vm){ .nr_regions = 0 };
+	if (!config || !asked->format || !asked->host || !config->regions || !config->max_regions ||
+	    (config->nr_protect && !config->protect))
+		return NEST_E_INVAL;
+	err = nest_format_describe(asked->format, asked->features, &vm->info);
+	if (err || !vm->info.stage2)
+		return err ? err : NEST_E_INVAL;
+	wrap_host(vm, asked);
+	vm->regions = config->regions;
+	vm->max_regions = config->max_regions;
+	vm->protect = config->protect;
+	vm->nr_protect = config->nr_protect;
+	vm->tracked = tracked_status(asked);
+	pt = *asked;
+	pt.host = &vm->host;
+	pt.ctx = vm;
+	err = nest_pt_init(&vm->pt, &pt);
+	if (!err)
+		nest_pt_set_vmid(&vm->pt, config->vmid);
+	return err;
+}
+
+bool nest_vm_is_live(const struct nest_vm *vm)
+{
+	return vm && nest_pt_levels(&vm->pt) != 0;
+}
+
+struct nest_pt *nest_vm_pt(struct nest_vm *vm)
+{
+	return vm ? &vm->pt : NULL;
+}
+
+/* Give back what a leaf shows of the region. */
+static int give_back(void *ctx, const struct nest_mapping *leaf)
+{
+	const struct nest_vm_region *r = ctx;
+	nest_ia_t first = leaf->ia, last = leaf->ia + (leaf->size - 1);
+
+	if (first < r->gpa)
+		first = r->gpa;
+	if (last > nest_vm_region_last(r))
+		last = nest_vm_region_last(r);
+	r->backing.put(r->backing.ctx, first, leaf->pa + (first - leaf->ia), last - first + 1);
+	return 0;
+}
+
+static void give_back_released(void *ctx, const struct nest_mapping *leaf)
+{
+	give_back(ctx, leaf);
+}
+
+void nest_vm_destroy(struct nest_vm *vm)
+{
+	struct nest_flush all = { .all = true };
+
+	if (!nest_vm_is_live(vm))
+		return;
+	/* Frames are told from the tables as they stand: nothing here may need memory. */
+	all.vmid = vm->pt.vmid;
+	all.level_mask = (1u << nest_pt_levels(&vm->pt)) - 1;
+	vm->outer->tlb_flush(vm->outer_ctx, &all);
+	for (unsigned i = 0; i < vm->nr_regions; i++) {
+		struct nest_vm_region *r = &vm->regions[i];
+
+		if (r->backing.get && r->backing.put)
+			nest_pt_walk(&vm->pt, r->gpa, r->size, give_back, r);
+	}
+	vm->nr_regions = 0;
+	nest_pt_destroy(&vm->pt);
+}
+
+/* ---- Looking up ---- */
+
+unsigned nest_vm_index(const struct nest_vm *vm, nest_ia_t gpa)
+{
+	unsigned low = 0, high = vm->nr_regions;
+
+	while (low < high) {
+		unsigned mid = low + (high - low) / 2;
+
+		if (nest_vm_region_last(&vm->regions[mid]) < gpa)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+const struct nest_vm_region *nest_vm_region_at(const struct nest_vm *vm, nest_ia_t gpa)
+{
+	unsigned i;
+
+	if (!nest_vm_is_live(vm))
+		return NULL;
+	i = nest_vm_index(vm, gpa);
+	return i < vm->nr_regions && vm->regions[i].gpa <= gpa ? &vm->regions[i] : NULL;
+}
+
+static int note_first(void *ctx, const struct nest_mapping *leaf)
+{
+	*(struct nest_range *)ctx = (struct nest_range){ .base = leaf->ia, .size = leaf->size };
+	return 1;
+}
+
+bool nest_vm_is_mapped(const struct nest_vm *vm, nest_ia_t gpa, uint64_t size,
+		       struct nest_range *found)
+{
+	return nest_pt_walk(&vm->pt, gpa, size, note_first, found) == 1;
+}
+
+int nest_vm_check_range(const struct nest_vm *vm, nest_ia_t gpa, uint64_t size)
+{
+	uint64_t page = (uint64_t)1 << nest_pt_shift(&vm->pt, 0);
+	nest_ia_t last = gpa + (size - 1);
+
+	if ((gpa | size) & (page - 1))
+		return NEST_E_ALIGN;
+	if (!size || last < gpa || last >> vm->pt.ia_bits)
+		return NEST_E_RANGE;
+	return NEST_OK;
+}
+
+/* ---- Adding ---- */
+
+/* Memory that is mapped only later must be as good as if it were mapped now. */
+static int check_fixed(struct nest_vm *vm, const struct nest_vm_region *r)
+{
+	uint64_t page = (uint64_t)1 << nest_pt_shift(&vm->pt, 0);
+	nest_pa_t last = r->backing.hpa + (r->size - 1);
+
+	if (r->backing.hpa & (page - 1))
+		return NEST_E_ALIGN;
+	if (last < r->backing.hpa || last >> vm->pt.oa_bits)
+		return NEST_E_RANGE;
+	return nest_vm_allow(vm, r->backing.hpa, r->size, r->attr) ? NEST_OK : NEST_E_DENIED;
+}
+
+static int map_now(struct nest_vm *vm, const struct nest_vm_region *r)
+{
+	int err = mapping_conflict(vm, range_of(r), r->type);
+	struct nest_range block;
+
+	if (err || !r->backing.get)
+		return err ? err
+			   : nest_pt_map(&vm->pt, r->gpa, r->backing.hpa, r->size, r->attr, 0,
+					 NULL);
+	for (uint64_t done = 0; done < r->size; done += block.size) {
+		err = nest_vm_populate(vm, r, r->gpa + done, 0, &block);
+		if (!err)
+			continue;
+		if (done)
+			nest_vm_release(vm, r, r->gpa, done);
+		return err;
+	}
+	return NEST_OK;
+}
+
+static int add_region(struct nest_vm *vm, const struct nest_vm_region *r)
+{
+	unsigned at = nest_vm_index(vm, r->gpa);
+	int err = nest_vm_check_range(vm, r->gpa, r->size);
+
+	if (err)
+		return err;
+	if (at < vm->nr_regions && vm->regions[at].gpa <= nest_vm_region_last(r)) {
+		region_conflict(vm, "overlaps a region", range_of(r), r->type, &vm->regions[at]);
+		return NEST_E_MAPPED;
+	}
+	if (vm->nr_regions == vm->max_regions)
+		return NEST_E_NOMEM;
+	if (r->type == NEST_REGION_DEVICE || (r->flags & NEST_VM_EAGER))
+		err = map_now(vm, r);
+	else if (r->type != NEST_REGION_MMIO && !r->backing.get)
+		err = check_fixed(vm, r);
+	if (err)
+		return err;
+	for (unsigned i = vm->nr_regions++; i > at; i--)
+		vm->regions[i] = vm->regions[i - 1];
+	vm->regions[at] = *r;
+	return NEST_OK;
+}
+
+int nest_vm_add_ram(struct nest_vm *vm, nest_ia_t gpa, uint64_t size,
+		    const struct nest_backing *backing, uint32_t flags)
+{
+	struct nest_vm_region r = { .gpa = gpa, .size = size, .flags = flags };
+
+	if (!nest_vm_is_live(vm) || !backing ||
+	    (flags & ~(NEST_VM_READONLY | NEST_VM_EAGER | NEST_VM_NOEXEC)))
+		return NEST_E_INVAL;
+	r.type = flags & NEST_VM_READONLY ? NEST_REGION_ROM : NEST_REGION_RAM;
+	r.attr = NEST_MT_WB | (flags & NEST_VM_READONLY ? NEST_R : NEST_RW);
+	if (!(flags & NEST_VM_NOEXEC))
+		r.attr |= nest_vm_exec(vm);
+	r.backing = *backing;
+	return add_region(vm, &r);
+}
+
+int nest_vm_add_device(struct nest_vm *vm, nest_ia_t gpa, nest_pa_t hpa, uint64_t size,
+		       nest_attr_t attr)
+{
+	struct nest_vm_region r = { .gpa = gpa,
+				    .size = size,
+				    .type = NEST_REGION_DEVICE,
+				    .attr = attr,
+				    .backing = { .hpa = hpa } };
+
+	return nest_vm_is_live(vm) ? add_region(vm, &r) : NEST_E_INVAL;
+}
+
+int nest_vm_add_mmio(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, void *cookie)
+{
+	struct nest_vm_region r = {
+		.gpa = gpa, .size = size, .type = NEST_REGION_MMIO, .cookie = cookie
+	};
+
+	return nest_vm_is_live(vm) ? add_region(vm, &r) : NEST_E_INVAL;
+}
+
+/* ---- Removing ---- */
+
+int nest_vm_release(struct nest_vm *vm, const struct nest_vm_region *r, nest_ia_t gpa,
+		    uint64_t size)
+{
+	struct nest_gather gather;
+	int err;
+
+	nest_gather_init(&gather, &vm->pt);
+	if (r->backing.get && r->backing.put)
+		nest_gather_on_release(&gather, give_back_released, (void *)(uintptr_t)r);
+	err = nest_pt_unmap(&vm->pt, gpa, size, NEST_UNMAP_SPARSE, &gather);
+	nest_gather_sync(&gather);
+	return err;
+}
+
+/*
+ * A raw mapping may reach across an end of the region: cut it there. This is what can fail for want
+ * of memory; the unmap of whole pages afterwards cannot.
+ */
+static int split_ends(struct nest_vm *vm, const struct nest_vm_region *r)
+{
+	uint64_t page = (uint64_t)1 << nest_pt_shift(&vm->pt, 0);
+	struct nest_range found;
+	int err = NEST_OK;
+
+	if (nest_vm_is_mapped(vm, r->gpa, page, &found) && found.base < r->gpa)
+		err = nest_pt_split(&vm->pt, r->gpa, page, 0, NULL);
+	if (!err && nest_vm_is_mapped(vm, nest_vm_region_last(r) - (page - 1), page, &found) &&
+	    found.base + (found.size - 1) > nest_vm_region_last(r))
+		err = nest_pt_split(&vm->pt, nest_vm_region_last(r) - (page - 1), page, 0, NULL);
+	return err;
+}
+
+int nest_vm_remove(struct nest_vm *vm, nest_ia_t gpa, uint64_t size)
+{
+	struct nest_range wanted = { .base = gpa, .size = size };
+	nest_ia_t last = gpa + (size - 1);
+	unsigned first, end;
+	int err;
+
+	if (!nest_vm_is_live(vm))
+		return NEST_E_INVAL;
+	err = nest_vm_check_range(vm, gpa, size);
+	if (err)
+		return err;
+	first = end = nest_vm_index(vm, gpa);
+	for (; end < vm->nr_regions && vm->regions[end].gpa <= last; end++) {
+		const struct nest_vm_region *r = &vm->regions[end];
+
+		if (r->gpa >= gpa && nest_vm_region_last(r) <= last)
+			continue;
+		region_conflict(vm, "lies partly outside", wanted, r->type, r);
+		return NEST_E_INVAL;
+	}
+	if (first == end)
+		return NEST_E_NOTMAPPED;
+	for (unsigned i = first; i < end && !err; i++)
+		err = split_ends(vm, &vm->regions[i]);
+	for (unsigned i = first; i < end && !err; i++)
+		err = nest_vm_release(vm, &vm->regions[i], vm->regions[i].gpa, vm->regions[i].size);
+	if (err)
+		return err;
+	for (; end < vm->nr_regions; first++, end++)
+		vm->regions[first] = vm->regions[end];
+	vm->nr_regions = first;
+	return NEST_OK;
+}
+
+/* ---- The raw form ---- */
+
+int nest_vm_map(struct nest_vm *vm, nest_ia_t gpa, nest_pa_t hpa, uint64_t size, nest_attr_t attr,
+		uint32_t flags)
+{
+	struct nest_range wanted = { .base = gpa, .size = size };
+	int err;
+
+	if (!nest_vm_is_live(vm))
+		return NEST_E_INVAL;
+	err = nest_pt_map(&vm->pt, gpa, hpa, size, attr, flags, NULL);
+	return err == NEST_E_MAPPED ? mapping_conflict(vm, wanted, NEST_REGION_RAM) : err;
+}
+
+int nest_vm_unmap(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, uint32_t flags)
+{
+	if (!nest_vm_is_live(vm))
+		return NEST_E_INVAL;
+	return nest_pt_unmap(&vm->pt, gpa, size, flags, NULL);
+}
+
+int nest_vm_protect(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, nest_attr_t set,
+		    nest_attr_t clear, uint32_t flags)
+{
+	if (!nest_vm_is_live(vm))
+		return NEST_E_INVAL;
+	return nest_pt_protect(&vm->pt, gpa, size, set, clear, flags, NULL);
+}
