@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A consumer of the library: maps a block through the umbrella header, and prints the formats that
+ * are built in and one translation.
+ */
+#include <nest/nest.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static nest_pa_t frame_alloc(void *ctx, size_t size)
+{
+	void *p = aligned_alloc(size, size);
+
+	(void)ctx;
+	return p ? (nest_pa_t)(uintptr_t)p : NEST_PA_NONE;
+}
+
+static void frame_free(void *ctx, nest_pa_t pa, size_t size)
+{
+	(void)ctx;
+	(void)size;
+	free((void *)(uintptr_t)pa);
+}
+
+static void tlb_flush(void *ctx, const struct nest_flush *what)
+{
+	(void)ctx;
+	(void)what;
+}
+
+int main(void)
+{
+	const struct nest_host host = {
+		.alloc = frame_alloc, .free = frame_free, .tlb_flush = tlb_flush};
+	const struct nest_pt_config config = {
+		.format = nest_format_by_name("aarch64-s2-4k"), .oa_bits = 48, .host = &host};
+	struct nest_mapping m;
+	struct nest_pt pt;
+	int err;
+
+	printf("formats:");
+	for (const struct nest_format *const *f = nest_formats; *f; f++)
+		printf(" %s", nest_format_name(*f));
+	printf("\n");
+	err = nest_pt_init(&pt, &config);
+	if (err) {
+		printf("init: %s\n", nest_strerror(err));
+		return 1;
+	}
+	err = nest_pt_map(&pt, 0x40200000, 0x80000000, 0x200000, NEST_RWX, 0, NULL);
+	if (!err)
+		err = nest_pt_query(&pt, 0x40201234, &m);
+	nest_pt_destroy(&pt);
+	if (err) {
+		printf("map: %s\n", nest_strerror(err));
+		return 1;
+	}
+	printf("0x40201234 -> 0x%" PRIx64 "\n", m.pa);
+	return 0;
+}
