@@ -9,15 +9,18 @@ import subprocess
 import sys
 
 MARKER = "<!-- example: compiled and run by the tests -->"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(text):
+    """The contents of the fenced blocks of a Markdown text, in order."""
+    return ["\n".join(b.split("\n")[1:]) for b in re.split(r"^```", text, flags=re.MULTILINE)[1::2]]
 
 
 def main(readme, output, *compiler):
-    _, marker, after = open(readme, encoding="utf-8").read().partition(MARKER)
-    blocks = BLOCK.findall(after)[:2]
-    if not marker or len(blocks) < 2 or blocks[0][0] != "c":
-        sys.exit(f"{readme}: no {MARKER} with a ```c block and a block of what it prints")
-    code, expected = (body for _, body in blocks)
+    before, found, after = open(readme, encoding="utf-8").read().partition(MARKER)
+    if not found or len(blocks(after)) < 2:
+        sys.exit(f"{readme}: no {MARKER} with a block of C and a block of its output")
+    code, expected = blocks(after)[:2]
     with open(output + ".c", "w", encoding="utf-8") as f:
         f.write(code)
     subprocess.run([output + ".c" if a == "{}" else a for a in compiler] + ["-o", output], check=True)
