@@ -90,8 +90,20 @@ nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old,
 	}
 }
 
+/*
+ * Does the change need a break? FEAT_BBM level 2 spares it only where frames and memory types stay
+ * the same, so that it does not matter which entry the TLB has kept.
+ */
+static bool breaks(const struct nest_pt *pt, unsigned level, nest_pte_t from, nest_pte_t to,
+		   bool same)
+{
+	uint32_t features = same ? pt->features : pt->features & ~NEST_FEAT_BBM2;
+
+	return pt->format->fmt->needs_break(features, level, from, to);
+}
+
 nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
-		       nest_pte_t to, bool *flushed)
+		       nest_pte_t to, bool same, bool *flushed)
 {
 	const struct nest_fmt *f = pt->format->fmt;
 	nest_pte_t e = nest_load(&t[i]);
@@ -101,7 +113,7 @@ nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned l
 	bool to_valid = to_kind == NEST_PTE_LEAF || to_kind == NEST_PTE_TABLE;
 
 	*flushed = false;
-	if (from_valid && to_valid && f->needs_break(pt->features, level, e, to)) {
+	if (from_valid && to_valid && breaks(pt, level, e, to, same)) {
 		off &= ~nest_span_mask(f, level);
 		e = nest_exchange(&t[i], pt->absent[level]);
 		nest_sync_entries(pt, &t[i], 1);
@@ -175,7 +187,7 @@ static void report_lost(struct nest_gather *g, nest_pa_t table, unsigned level, 
 }
 
 void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigned level,
-	       uint64_t off, nest_pa_t child, nest_pte_t old)
+	       uint64_t off, nest_pa_t child, nest_pte_t old, bool same)
 {
 	struct nest_gather *g = rq->gather;
 	struct nest_pt *pt = g->pt;
@@ -192,7 +204,7 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 			nest_gather_range(g, off > rq->first ? off : rq->first,
 					  last < rq->last ? last : rq->last, level);
 		}
-	} else if (f->needs_break(pt->features, level, old, to)) {
+	} else if (breaks(pt, level, old, to, same)) {
 		was = nest_exchange(&t[i], pt->absent[level]);
 		nest_sync_entries(pt, &t[i], 1);
 		nest_flush_now(pt, off, last, level, true);
@@ -234,11 +246,11 @@ static nest_attr_t break_leaves(struct nest_gather *g, nest_pte_t *t, uint64_t i
 }
 
 /* Does changing the members of a group one after the other need them all invalid in between? */
-static bool group_needs_break(const struct nest_pt *pt, unsigned level, nest_pte_t e)
+static bool group_breaks(const struct nest_pt *pt, unsigned level, nest_pte_t e, bool same)
 {
 	const struct nest_fmt *f = pt->format->fmt;
 
-	return f->needs_break(pt->features, level, f->contig(level, e), f->uncontig(level, e, 0));
+	return breaks(pt, level, f->contig(level, e), f->uncontig(level, e, 0), same);
 }
 
 void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
@@ -265,7 +277,7 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 	if (contiguous == nest_is_contig(pt, level, first) &&
 	    f->contig(level, to) == f->contig(level, first))
 		return;
-	broken = group_needs_break(pt, level, to);
+	broken = group_breaks(pt, level, to, !(clear & NEST_MT_MASK));
 	if (broken)
 		ad |= break_leaves(g, t, i, n, level, off, NULL);
 	/* Until nothing new has been set meanwhile; each turn adds one of two bits. */
@@ -320,9 +332,9 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 		if (!f->is_leaf(level, e))
 			continue;
 		any = true;
-		needs_break |= e != to && (f->needs_break(pt->features, level, e, to) ||
+		needs_break |= e != to && (breaks(pt, level, e, to, false) ||
 					   (nest_is_contig(pt, level, e) &&
-					    group_needs_break(pt, level, e)));
+					    group_breaks(pt, level, e, false)));
 	}
 	if (needs_break)
 		break_leaves(g, t, i, n, level, off, rq);

@@ -116,7 +116,7 @@ NEST_INLINE bool nest_protect_one(const struct nest_fmt *f, struct nest_job *job
 		if (to == e)
 			return false;
 		if (f->needs_break(pt->features, level, e, to)) {
-			nest_pte_t was = nest_change(pt, t, i, level, off, to, &flushed);
+			nest_pte_t was = nest_change(pt, t, i, level, off, to, false, &flushed);
 
 			if (was != e)
 				nest_carry_ad(pt, &t[i], level, was, e);
@@ -258,7 +258,7 @@ NEST_INLINE void nest_detach(const struct nest_fmt *f, struct nest_job *job, uns
 	bool flushed = false;
 
 	off &= ~nest_span_mask(f, level);
-	nest_change(job->pt, fr->t, i, level, off, to, &flushed);
+	nest_change(job->pt, fr->t, i, level, off, to, false, &flushed);
 	if (!flushed)
 		nest_gather_range(job->rq->gather, off, last, level);
 	nest_gather_table(job->rq->gather, f->table_pa(e), level - 1, off,
@@ -395,7 +395,8 @@ NEST_INLINE void nest_ascend(const struct nest_fmt *f, struct nest_job *job, enu
 			nest_sync_entries(pt, fr->t, (uint64_t)1 << f->index_bits);
 			up->t[i] = f->table(pt->features, fr->pa);
 		} else {
-			nest_link(rq, up->t, i, level + 1, base, fr->pa, fr->old);
+			nest_link(rq, up->t, i, level + 1, base, fr->pa, fr->old,
+				  op != NEST_OP_MAP && !(rq->clear & NEST_MT_MASK));
 		}
 	} else if (op == NEST_OP_UNMAP && nest_may_detach(pt, level + 1, i)) {
 		uint64_t from = nest_index(f, pt, level, rq->first > base ? rq->first : base);

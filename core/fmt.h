@@ -62,8 +62,9 @@ struct nest_fmt {
 	/* Invalid to valid must be flushed, since the TLB may hold invalid entries. */
 	bool (*fresh_flush)(uint32_t features);
 	/*
-	 * Must the change from one live entry to another go through an invalid one (break-before-make)? Both
-	 * are valid leaves or tables of `level`.
+	 * Must the change from one live entry to another go through an invalid one
+	 * (break-before-make)? Both are valid leaves or tables of `level`. The engine leaves
+	 * NEST_FEAT_BBM2 out of the features where frames or memory types change.
 	 */
 	bool (*needs_break)(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to);
 
@@ -109,21 +110,11 @@ struct nest_fmt {
 	/* Added to every software word so that hardware leaves it alone (EPT: suppress #VE). */
 	nest_pte_t (*soft_bits)(uint32_t features, unsigned level);
 	/*
-	 * Accessed and dirty of a leaf, for when they are tracked (ad_always or NEST_FEAT_HW_A, HW_D, SW_AD):
-	 * the leaf with these of the two also set.
+	 * The leaf with these of accessed and dirty also set, where they are tracked (ad_always or
+	 * NEST_FEAT_HW_A, HW_D, SW_AD); else as it is.
 	 */
 	nest_pte_t (*set_ad)(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad);
 };
-
-static inline bool nest_tracks_a(const struct nest_fmt *f, uint32_t features)
-{
-	return f->ad_always || (features & (NEST_FEAT_HW_A | NEST_FEAT_SW_AD)) != 0;
-}
-
-static inline bool nest_tracks_d(const struct nest_fmt *f, uint32_t features)
-{
-	return f->ad_always || (features & (NEST_FEAT_HW_D | NEST_FEAT_SW_AD)) != 0;
-}
 
 /* Does hardware write to leaves on its own, so that a change must not lose what it sets? */
 static inline bool nest_hw_updates(const struct nest_fmt *f, uint32_t features)

@@ -241,19 +241,20 @@ nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old,
 
 /*
  * Replace the live entry t[i] of `level` (any kind) by `to`, breaking first where the format asks
- * for it. Returns the last value of the old entry, with what hardware had set in it. Does not gather.
+ * for it; `same`: no frame and no memory type changes. Returns the last value of the old entry, with
+ * what hardware had set in it. Does not gather.
  */
 nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
-		       nest_pte_t to, bool *flushed);
+		       nest_pte_t to, bool same, bool *flushed);
 /* Hardware set something in an entry between `before` and `was`, which is gone: set it in *p. */
 void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t was,
 		   nest_pte_t before);
 /*
  * Link the private table `child` in place of t[i], which was `old` when the table was derived from
- * it. What hardware has set in `old` since then goes into the new leaves.
+ * it; `same` as above. What hardware has set in `old` since then goes into the new leaves.
  */
 void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigned level,
-	       uint64_t off, nest_pa_t child, nest_pte_t old);
+	       uint64_t off, nest_pa_t child, nest_pte_t old, bool same);
 /*
  * Write the whole group that t[i] belongs to again: with other attributes, and as members of a
  * contiguous group or as single pages.

@@ -92,7 +92,7 @@ static bool fold(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsig
 	    f->leaf(pt->features, level, attr, &leaf) != NEST_OK)
 		return false;
 	delta = pa - off;
-	nest_change(pt, t, i, level, off, leaf | f->pa_bits(level, pa), &flushed);
+	nest_change(pt, t, i, level, off, leaf | f->pa_bits(level, pa), true, &flushed);
 	if (!flushed || f->fresh_flush(pt->features))
 		nest_gather_range(rq->gather, off, off | nest_span_mask(f, level), level);
 	nest_gather_table(rq->gather, child, level - 1, off, &delta);
@@ -240,7 +240,7 @@ static void make_root_table(struct nest_pt *src, struct nest_gather *g, struct n
 	old = nest_load(&root[i]);
 	for (uint64_t k = 0; k < (uint64_t)1 << f->index_bits; k++)
 		t[k] = nest_derive(src, src->top - 1u, old, k);
-	nest_link(&rq, root, i, src->top, first, table, old);
+	nest_link(&rq, root, i, src->top, first, table, old, true);
 }
 
 int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64_t size)

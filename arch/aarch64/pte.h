@@ -28,7 +28,7 @@
 #define A64_SW_SHIFT   56
 
 enum {
-	A64_FEATURES = NEST_FEAT_HW_AD | NEST_FEAT_SW_AD | NEST_FEAT_CONTIG | NEST_FEAT_BBM1 |
+	A64_FEATURES = NEST_FEAT_HW_AD | NEST_FEAT_SW_AD | NEST_FEAT_CONTIG |
 		       NEST_FEAT_BBM2,
 	/* One format knows only one of the two. */
 	A64_LARGE = NEST_FEAT_LPA2 | NEST_FEAT_LPA
@@ -122,7 +122,7 @@ static inline bool a64_is_reserved(unsigned ps, uint32_t features, unsigned leve
 	}
 	if (!a64_is_leaf(level, pte) || !(a64_leaf_levels(ps, features) >> level & 1))
 		return true;
-	if (level && (features & (NEST_FEAT_BBM1 | NEST_FEAT_BBM2)))
+	if (level && (features & NEST_FEAT_BBM2))
 		res0 &= ~A64_NT;
 	return (pte & res0 & ~a64_pa_mask(ps, features, level)) != 0;
 }
@@ -140,7 +140,7 @@ static inline bool a64_needs_break(unsigned ps, uint32_t features, unsigned leve
 		return !(features & NEST_FEAT_BBM2);
 	if (a64_is_table(level, from))
 		return a64_pa(ps, from ^ to) != 0;
-	if (!(features & (NEST_FEAT_BBM1 | NEST_FEAT_BBM2)))
+	if (!(features & NEST_FEAT_BBM2))
 		mask |= A64_CONTIG;
 	return ((from ^ to) & mask) != 0;
 }

@@ -44,7 +44,8 @@ typedef uint32_t nest_attr_t;
  * Status. They are exact (settable, and reported as the entry has them) where they are tracked: NPT
  * and x86-64 always, other formats with NEST_FEAT_HW_A / NEST_FEAT_HW_D / NEST_FEAT_SW_AD. Where
  * they are not tracked, an entry is always built as accessed and dirty, so that no access faults;
- * both bits are then accepted and mean nothing, and are not reported. EPT without NEST_FEAT_HW_A and
+ * both bits are then accepted and mean nothing, and are not reported. (So is dirty on AArch64 with
+ * NEST_FEAT_SW_AD alone: software finds out by taking NEST_W away.) EPT without NEST_FEAT_HW_A and
  * NEST_FEAT_HW_D has no such bits and refuses them.
  */
 #define NEST_ACCESSED ((nest_attr_t)1 << 12)

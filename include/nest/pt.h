@@ -30,8 +30,8 @@ extern "C" {
 #endif
 
 /* nest_pt_config.flags */
-#define NEST_PT_SHARED ((uint32_t)1 << 0) /* changes from many CPUs without a lock: not built yet */
-#define NEST_PT_UPPER  ((uint32_t)1 << 1) /* AArch64 first stage: the table of TTBR1 (upper region) */
+#define NEST_PT_SHARED ((uint32_t)1 << 0) /* lock-free changes: NEST_E_UNSUPPORTED so far */
+#define NEST_PT_UPPER  ((uint32_t)1 << 1) /* AArch64 first stage: the table of TTBR1 */
 
 struct nest_pt_config {
 	const struct nest_format *format;
@@ -140,7 +140,8 @@ int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flag
 
 /*
  * Change attributes: (attr & ~clear) | set. `set` replaces the whole memory type when `clear`
- * holds NEST_MT_MASK. Taking NEST_W away takes NEST_DBM away too. Flags as for unmap; marks stay.
+ * holds NEST_MT_MASK. Taking NEST_W away takes NEST_DBM away too; a LoongArch page that is dirty
+ * must lose NEST_DIRTY with it, since it cannot be one without the other. Flags as for unmap; marks stay.
  * NEST_E_NOTMAPPED, NEST_E_HUGE, NEST_E_NOMEM, NEST_E_DENIED; NEST_E_UNSUPPORTED: the result
  * cannot be expressed for some page of the range; NEST_E_INVAL: a bit both set and cleared, or a
  * memory type set without clearing NEST_MT_MASK.

@@ -127,8 +127,6 @@ static inline uint32_t nest_aarch64_features(const struct nest_format *format,
 		f |= NEST_FEAT_XNX;
 	if ((id->mmfr2 >> 40) & 15)
 		f |= NEST_FEAT_S2FWB;
-	if (bbm >= 1)
-		f |= NEST_FEAT_BBM1;
 	if (bbm >= 2)
 		f |= NEST_FEAT_BBM2;
 	return f & info.features;
