@@ -116,7 +116,7 @@ static void make_map(struct memory *memory, const struct nest_range *ram, unsign
 		.ia_bits = 40,
 		.oa_bits = 40,
 		.features = NEST_FEAT_EL2 | (nest_aarch64_features(&nest_fmt_aarch64_s1_4k, &id) &
-					     (NEST_FEAT_CONTIG | NEST_FEAT_BBM1 | NEST_FEAT_BBM2)),
+					     (NEST_FEAT_CONTIG | NEST_FEAT_BBM2)),
 		.host = &host,
 		.ctx = &memory->own,
 	};

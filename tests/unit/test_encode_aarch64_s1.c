@@ -9,6 +9,7 @@
  *   AttrIndx by NEST_AARCH64_MAIR: 0x00 WB 0x04 WT 0x08 NC 0x0c nGnRnE 0x10 nGnRE
  *   SH: 0x300 inner, 0x200 outer; with LPA2 OA[51:50]
  */
+#include "core/internal.h"
 #include "encode.h"
 
 #define F4  (&nest_fmt_aarch64_s1_4k)
@@ -215,6 +216,32 @@ static void geometry_by_granule_and_feature(void **state)
 	assert_int_equal(i.leaf_levels, 7);
 }
 
+/* As in stage 2; and nG, bit 11. */
+static void changes_that_need_break_before_make(void **state)
+{
+	const nest_pte_t page = 0x0060000000000f03;
+
+	(void)state;
+	assert_false(F4->fmt->needs_break(0, 0, page, 0x0020000000000b83)); /* rights, AF */
+	assert_true(F4->fmt->needs_break(0, 0, page, 0x0060000000000703));
+	assert_true(F4->fmt->needs_break(0, 0, page, 0x0060000000000e0b));
+	assert_true(F4->fmt->needs_break(0, 0, page, 0x0060000000001f03));
+	assert_true(F4->fmt->needs_break(0, 1, 0x0060000000000f01, 0x0000000000001003));
+	assert_false(F4->fmt->needs_break(NEST_FEAT_BBM2, 1, 0x0060000000000f01, 0x1003));
+}
+
+static void accessed_and_dirty_can_be_added(void **state)
+{
+	const uint32_t hw = NEST_FEAT_HW_AD;
+	const nest_attr_t a = NEST_ACCESSED, d = NEST_DIRTY;
+
+	(void)state;
+	assert_true(F4->fmt->set_ad(hw, 0, 0x0068000000000383, a) == 0x0068000000000783);
+	assert_true(F4->fmt->set_ad(hw, 0, 0x0068000000000783, d) == 0x0068000000000703);
+	assert_true(F4->fmt->set_ad(hw, 0, 0x0060000000000703, d) == 0x0060000000000703);
+	assert_true(F4->fmt->set_ad(hw, 0, 0x0060000000000783, d) == 0x00e0000000000783);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +250,8 @@ int main(void)
 		cmocka_unit_test(other_words_decode_to_what_hardware_makes_of_them),
 		cmocka_unit_test(encode_and_decode_are_inverse),
 		cmocka_unit_test(geometry_by_granule_and_feature),
+		cmocka_unit_test(changes_that_need_break_before_make),
+		cmocka_unit_test(accessed_and_dirty_can_be_added),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
  *   SH: 0x300 inner, 0x200 outer; with LPA2 OA[51:50]
  *   XN: bit 54 none, bit 53 EL0 only, both EL1 only
  */
+#include "core/internal.h"
 #include "encode.h"
 
 #define F4  (&nest_fmt_aarch64_s2_4k)
@@ -214,7 +215,7 @@ static const struct word_row words_4k[] = {
 	NAMELESS(0, 0, 0x08000000000017ff, 0x1000),
 	NAMELESS(0, 0, 0x00080000000017ff, 0x1000),
 	NAMELESS(0, 0, 0x00800000000017ff, 0x1000),
-	NAMELESS(1, NEST_FEAT_BBM1, 0x00000000402107fd, 0x40200000),
+	NAMELESS(1, NEST_FEAT_BBM2, 0x00000000402107fd, 0x40200000),
 	NAMELESS(0, NEST_FEAT_S2FWB, 0x00000000000017ff, 0x1000), /* "as stage 1" */
 	NAMELESS(0, NEST_FEAT_S2FWB, 0x00000000000017df, 0x1000),
 	NAMELESS(0, NEST_FEAT_HW_AD, 0x00880000000017ff, 0x1000),
@@ -346,6 +347,61 @@ static void geometry_by_granule_and_feature(void **state)
 	assert_int_equal(i.leaf_levels, 7);
 }
 
+/* Arm ARM D8.16.1. From a 2 MiB block of 0x40200000, read-write, write-back. */
+static void changes_that_need_break_before_make(void **state)
+{
+	const nest_pte_t block = 0x00400000402007fd;
+	static const struct {
+		uint32_t features;
+		nest_pte_t to;
+		bool broken;
+	} rows[] = {
+		{ 0, 0x00400000402007fd, false },
+		/* Rights, access flag, DBM, software's bits. */
+		{ 0, 0x000000004020077d, false },
+		{ 0, 0x00400000402003fd, false },
+		{ 0, 0x07c80000402007fd, false },
+		/* Address, memory type, shareability. */
+		{ 0, 0x00400000404007fd, true },
+		{ 0, 0x00400000402006d5, true },
+		{ 0, 0x00400000402006fd, true },
+		/* Size, and Contiguous. */
+		{ 0, 0x0000000040201003, true },
+		{ NEST_FEAT_BBM2, 0x0000000040201003, false },
+		{ 0, 0x00500000402007fd, true },
+		{ NEST_FEAT_BBM2, 0x00500000402007fd, false },
+		{ NEST_FEAT_BBM2, 0x00400000404007fd, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		if (F4->fmt->needs_break(rows[i].features, 1, block, rows[i].to) !=
+			    rows[i].broken ||
+		    F4->fmt->needs_break(rows[i].features, 1, rows[i].to, block) != rows[i].broken)
+			fail_msg("row %zu", i);
+	}
+	/* A pointer to another table. */
+	assert_true(F4->fmt->needs_break(0, 1, 0x40001003, 0x40002003));
+	assert_false(F4->fmt->needs_break(0, 1, 0x40001003, 0x40001003));
+	/* OA[51:50] and OA[51:48]. */
+	assert_true(F4->fmt->needs_break(NEST_FEAT_LPA2, 0, 0x4ff, 0x5ff));
+	assert_true(F64->fmt->needs_break(NEST_FEAT_LPA, 0, 0x7ff, 0x17ff));
+}
+
+static void accessed_and_dirty_can_be_added(void **state)
+{
+	const uint32_t hw = NEST_FEAT_HW_AD;
+	const nest_attr_t a = NEST_ACCESSED, d = NEST_DIRTY;
+
+	(void)state;
+	assert_true(F4->fmt->set_ad(hw, 0, 0x000800000000033f, a) == 0x000800000000073f);
+	/* Writable-clean, always writable, read-only. */
+	assert_true(F4->fmt->set_ad(hw, 0, 0x000800000000077f, d) == 0x00080000000007ff);
+	assert_true(F4->fmt->set_ad(hw, 0, 0x00000000000007ff, d) == 0x00000000000007ff);
+	assert_true(F4->fmt->set_ad(hw, 0, 0x000000000000077f, d) == 0x008000000000077f);
+	assert_true(F4->fmt->set_ad(NEST_FEAT_SW_AD, 0, 0x37f, a | d) == 0x77f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +411,8 @@ int main(void)
 		cmocka_unit_test(tables_marks_and_absent_entries),
 		cmocka_unit_test(encode_and_decode_are_inverse),
 		cmocka_unit_test(geometry_by_granule_and_feature),
+		cmocka_unit_test(changes_that_need_break_before_make),
+		cmocka_unit_test(accessed_and_dirty_can_be_added),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
  *
  *   0x01 V  0x02 R  0x04 W  0x08 X  0x10 U  0x20 G  0x40 A  0x80 D; the PPN is the address >> 2.
  */
+#include "core/internal.h"
 #include "encode.h"
 
 #define FG (&nest_fmt_riscv_g)
@@ -257,6 +258,20 @@ static void geometry_and_flushing(void **state)
 	assert_int_equal(i.contig_shift[0], 0);
 }
 
+static void no_change_needs_break_and_status_can_be_added(void **state)
+{
+	const nest_attr_t a = NEST_ACCESSED, d = NEST_DIRTY;
+
+	(void)state;
+	assert_false(FG->fmt->needs_break(0, 1, 0x200800df, 0x20000401));
+	assert_true(FG->fmt->set_ad(NEST_FEAT_SW_AD, 0, 0x1f, a) == 0x5f);
+	assert_true(FG->fmt->set_ad(NEST_FEAT_SW_AD, 0, 0x1f, d) == 0x9f);
+	assert_true(FG->fmt->set_ad(NEST_FEAT_SW_AD, 0, 0x1f, a | d) == 0xdf);
+	/* An entry of a group on its own again: the 16 pages at 0x80010000. */
+	assert_true(FG->fmt->uncontig(0, 0x80000000200060df, 0) == 0x00000000200040df);
+	assert_true(FG->fmt->uncontig(0, 0x80000000200060df, 15) == 0x0000000020007cdf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +281,7 @@ int main(void)
 		cmocka_unit_test(tables_marks_and_absent_entries),
 		cmocka_unit_test(encode_and_decode_are_inverse),
 		cmocka_unit_test(geometry_and_flushing),
+		cmocka_unit_test(no_change_needs_break_and_status_can_be_added),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

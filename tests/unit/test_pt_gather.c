@@ -321,6 +321,12 @@ static void breaks(const struct tcase *c)
 	CHECK_EQ(spy.broken > 0, sizes);
 	CHECK(spy.flushes > 0);
 	CHECK(arena_flushed(&f.a, ia, ia + s - 1) || !sizes);
+	/* With another frame inside, size is not all that changes. */
+	CHECK_OK(nest_pt_map(&f.pt, ia + s, s, s, f.attr, 0, NULL));
+	watch_page(&f, ia + s);
+	CHECK_OK(nest_pt_map(&f.pt, ia + s + p, 9 * s, p, f.attr, NEST_MAP_REPLACE, NULL));
+	CHECK_EQ(spy.broken > 0, frames);
+	CHECK_OK(nest_pt_unmap(&f.pt, ia + s, s, 0, NULL));
 	/* Rights of a page: never. */
 	watch_page(&f, ia);
 	CHECK_OK(nest_pt_protect(&f.pt, ia, p, 0, f.w, 0, NULL));
@@ -344,7 +350,7 @@ static void breaks(const struct tcase *c)
 	if (group(&f, 0)) {
 		uint64_t g = group(&f, 0), at = ia + s;
 
-		grouped = frames && !(c->features & (NEST_FEAT_BBM1 | NEST_FEAT_BBM2));
+		grouped = frames && !(c->features & NEST_FEAT_BBM2);
 		f.a.on_flush = NULL;
 		CHECK_OK(nest_pt_map(&f.pt, at, g, g, f.attr, 0, NULL));
 		watch_page(&f, at);

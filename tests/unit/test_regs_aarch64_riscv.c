@@ -339,12 +339,12 @@ static void aarch64_features_from_id_registers(void **state)
 	assert_true(nest_aarch64_has_vmid16(&n1));
 	assert_true(nest_aarch64_features(S2_4K, &all) ==
 		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_AD | NEST_FEAT_XNX | NEST_FEAT_S2FWB |
-		     NEST_FEAT_BBM1 | NEST_FEAT_BBM2 | NEST_FEAT_LPA2));
+		     NEST_FEAT_BBM2 | NEST_FEAT_LPA2));
 	assert_true(nest_aarch64_features(S1_16K, &all) ==
-		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_AD | NEST_FEAT_BBM1 | NEST_FEAT_BBM2 |
+		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_AD | NEST_FEAT_BBM2 |
 		     NEST_FEAT_LPA2));
 	assert_true(nest_aarch64_features(S1_64K, &all) ==
-		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_AD | NEST_FEAT_BBM1 | NEST_FEAT_BBM2 |
+		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_AD | NEST_FEAT_BBM2 |
 		     NEST_FEAT_LPA));
 	assert_int_equal(nest_aarch64_oa_bits(&all, NEST_FEAT_LPA2), 52);
 	assert_int_equal(nest_aarch64_oa_bits(&all, NEST_FEAT_LPA), 52);
@@ -353,7 +353,7 @@ static void aarch64_features_from_id_registers(void **state)
 	assert_true(nest_aarch64_features(S2_64K, &odd) == 0);
 	assert_true(nest_aarch64_features(S1_4K, &odd) == 0);
 	assert_true(nest_aarch64_features(S1_64K, &odd) ==
-		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_A | NEST_FEAT_BBM1 | NEST_FEAT_LPA));
+		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_A | NEST_FEAT_LPA));
 }
 
 /* 36:0 base, 43:39 NUM, 45:44 SCALE, 47:46 TG: (NUM + 1) << (5 * SCALE + 1) pages. */
