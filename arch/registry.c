@@ -21,7 +21,7 @@
 /* clang-format on */
 #endif
 
-const struct nest_format *const nest_formats[] = {NEST_FORMAT_LIST, NULL};
+const struct nest_format *const nest_formats[] = { NEST_FORMAT_LIST, NULL };
 
 static bool same(const char *a, const char *b)
 {

@@ -163,8 +163,8 @@ void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t
 }
 
 /*
- * Report what of `old`, a leaf one level above `table`, the table put in its place maps no longer, or
- * maps to other frames.
+ * Report what of `old`, a leaf one level above `table`, the table put in its place maps no longer,
+ * or maps to other frames.
  */
 static void report_lost(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
 			nest_pte_t old)
@@ -180,8 +180,8 @@ static void report_lost(struct nest_gather *g, nest_pa_t table, unsigned level, 
 
 		if (kind == NEST_PTE_TABLE)
 			report_lost(g, f->table_pa(e), level - 1, at, was);
-		else if (kind != NEST_PTE_LEAF || nest_entry_pa(pt, level, at, e) !=
-							  nest_entry_pa(pt, level, at, was))
+		else if (kind != NEST_PTE_LEAF ||
+			 nest_entry_pa(pt, level, at, e) != nest_entry_pa(pt, level, at, was))
 			nest_gather_leaf(g, level, at, was);
 	}
 }
@@ -221,7 +221,10 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 		report_lost(g, child, level - 1, off, was);
 }
 
-/* Make the n leaves from t[i] on invalid and flush them. Returns accessed and dirty of all together. */
+/*
+ * Make the n leaves from t[i] on invalid and flush them. Returns accessed and dirty of all
+ * together.
+ */
 static nest_attr_t break_leaves(struct nest_gather *g, nest_pte_t *t, uint64_t i, uint64_t n,
 				unsigned level, uint64_t off, const struct nest_request *rq)
 {

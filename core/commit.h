@@ -33,8 +33,8 @@ NEST_INLINE void nest_fill(const struct nest_fmt *f, const struct nest_job *job,
 }
 
 /*
- * Map t[i .. i + n), entries of `level` that hold no table. In a live table the old leaves among them
- * are skipped or replaced, as the flags say (plan() has seen to the rest).
+ * Map t[i .. i + n), entries of `level` that hold no table. In a live table the old leaves among
+ * them are skipped or replaced, as the flags say (plan() has seen to the rest).
  */
 NEST_INLINE void nest_map_run(const struct nest_fmt *f, struct nest_job *job, unsigned level,
 			      uint64_t i, uint64_t n, uint64_t off)
@@ -57,7 +57,9 @@ NEST_INLINE void nest_map_run(const struct nest_fmt *f, struct nest_job *job, un
 		nest_gather_range(rq->gather, off, off + (n << nest_shift(f, level)) - 1, level);
 }
 
-/* How many of the n entries from t[i] on one nest_map_run() can take; 0: none, look at the first. */
+/*
+ * How many of the n entries from t[i] on one nest_map_run() can take; 0: none, look at the first.
+ */
 NEST_INLINE uint64_t nest_map_length(const struct nest_fmt *f, const struct nest_job *job,
 				     unsigned level, uint64_t i, uint64_t n)
 {
@@ -105,7 +107,10 @@ NEST_INLINE bool nest_protect_one(const struct nest_fmt *f, struct nest_job *job
 		bool flushed = false;
 
 		if (job->recoded_level != level || ((e ^ job->from) & ~address)) {
-			/* Cannot fail: plan() has done the same; hardware adds only accessed, dirty. */
+			/*
+			 * Cannot fail: plan() has done the same; hardware adds only accessed,
+			 * dirty.
+			 */
 			if (nest_recode(pt, level, e, job->rq->set, job->rq->clear, &to))
 				return false;
 			job->from = e;
@@ -193,7 +198,8 @@ NEST_INLINE void nest_private_run(const struct nest_fmt *f, const struct nest_jo
 				  enum nest_op op, unsigned level, uint64_t i, uint64_t n)
 {
 	const struct nest_frame *fr = &job->frame[level];
-	nest_pte_t e = nest_private_entry(f, job, op, level, nest_derive(job->pt, level, fr->old, i));
+	nest_pte_t e = nest_private_entry(f, job, op, level,
+					  nest_derive(job->pt, level, fr->old, i));
 	nest_pa_t pa = f->leaf_pa(job->pt->features, level, e);
 	bool leaf = f->is_leaf(level, e);
 
@@ -229,7 +235,10 @@ NEST_INLINE void nest_commit_pages(const struct nest_fmt *f, struct nest_job *jo
 
 /* ---- Commit: one entry above level 0 ---- */
 
-/* Go down to a new private table that is to replace entry i, now `old`; [off, stop] will be written. */
+/*
+ * Go down to a new private table that is to replace entry i, now `old`; [off, stop] will be
+ * written.
+ */
 NEST_INLINE void nest_descend_private(const struct nest_fmt *f, struct nest_job *job,
 				      unsigned level, nest_pte_t old, uint64_t off, uint64_t stop)
 {
@@ -249,7 +258,9 @@ NEST_INLINE void nest_descend_private(const struct nest_fmt *f, struct nest_job 
 		nest_private_run(f, job, NEST_OP_SPLIT, level - 1, j + 1, entries - j - 1);
 }
 
-/* Put `to` (an absent entry, a mark or a leaf) in place of the table that live entry i points to. */
+/*
+ * Put `to` (an absent entry, a mark or a leaf) in place of the table that live entry i points to.
+ */
 NEST_INLINE void nest_detach(const struct nest_fmt *f, struct nest_job *job, unsigned level,
 			     uint64_t i, uint64_t off, nest_pte_t e, nest_pte_t to)
 {
@@ -281,8 +292,9 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 	enum nest_pte_kind kind = nest_kind(f, pt, level, e);
 
 	if (kind == NEST_PTE_TABLE) {
-		bool whole = op == NEST_OP_UNMAP ? covered
-						 : (op == NEST_OP_MAP || op == NEST_OP_MARK) && fits;
+		bool whole = op == NEST_OP_UNMAP
+				     ? covered
+				     : (op == NEST_OP_MAP || op == NEST_OP_MARK) && fits;
 
 		if (whole && !(rq->flags & NEST_MAP_SKIP_MAPPED) && nest_may_detach(pt, level, i)) {
 			nest_pte_t to = pt->absent[level];
@@ -344,8 +356,9 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 	if (op == NEST_OP_PROTECT && kind == NEST_PTE_LEAF &&
 	    f->contig_shift(pt->features, level) && f->is_contig(level, e)) {
 		nest_rewrite_group(rq->gather, fr->t, i, level, off, rq->set, rq->clear, true);
-		*stop = off + (((nest_span_mask(f, level) + 1)
-				<< f->contig_shift(pt->features, level)) - 1);
+		*stop = off +
+			(((nest_span_mask(f, level) + 1) << f->contig_shift(pt->features, level)) -
+			 1);
 		return false;
 	}
 	if ((op == NEST_OP_UNMAP && nest_clear_one(f, job, level, &fr->t[i], off, e)) ||

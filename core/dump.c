@@ -57,10 +57,10 @@ static void put_attr(const struct dump *d, nest_attr_t attr)
 		char letter;
 		char none;
 	} bits[] = {
-		{ NEST_R, 'r', '-' },	     { NEST_W, 'w', '-' },     { NEST_X, 'x', '-' },
-		{ NEST_XU, 'X', '\0' },     { NEST_U, 'u', '\0' },    { NEST_G, 'g', '\0' },
+		{ NEST_R, 'r', '-' },         { NEST_W, 'w', '-' },      { NEST_X, 'x', '-' },
+		{ NEST_XU, 'X', '\0' },       { NEST_U, 'u', '\0' },     { NEST_G, 'g', '\0' },
 		{ NEST_ACCESSED, 'a', '\0' }, { NEST_DIRTY, 'd', '\0' }, { NEST_DBM, 'm', '\0' },
-		{ NEST_SW0, '0', '\0' },    { NEST_SW1, '1', '\0' },  { NEST_SW2, '2', '\0' },
+		{ NEST_SW0, '0', '\0' },      { NEST_SW1, '1', '\0' },   { NEST_SW2, '2', '\0' },
 	};
 	static const char types[8][4] = { "wb", "wt", "wc", "uc", "dev", "str", "?", "?" };
 

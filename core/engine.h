@@ -115,7 +115,7 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 }
 
 /* Instantiate the engine for the descriptor `desc` and define the public format `name`. */
-#define NEST_FORMAT(name, desc)                                                                   \
+#define NEST_FORMAT(name, desc)                                                                    \
 	static int name##_map(struct nest_pt *pt, const struct nest_request *rq)                   \
 	{                                                                                          \
 		return nest_operate(&(desc), pt, rq, NEST_OP_MAP);                                 \

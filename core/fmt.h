@@ -16,37 +16,39 @@
 
 /* Bits hi..lo set. */
 #define NEST_BITS(hi, lo) ((~(uint64_t)0 >> (63 - (hi))) & (~(uint64_t)0 << (lo)))
-#define NEST_BIT(n)	  ((uint64_t)1 << (n))
+#define NEST_BIT(n)       ((uint64_t)1 << (n))
 
 /* How input addresses relate to the table's own 0 .. 2^ia_bits - 1. */
 enum nest_ia_kind {
-	NEST_IA_PLAIN,	/* they are the same (guest-physical) */
-	NEST_IA_SIGNED, /* canonical: bits above are copies of the top bit; both halves in one table */
-	NEST_IA_SPLIT	/* bits above are all 0, or (NEST_PT_UPPER) all 1: one table a half */
+	NEST_IA_PLAIN,  /* they are the same (guest-physical) */
+	NEST_IA_SIGNED, /* canonical: bits above are copies of the top bit; both halves in one table
+			 */
+	NEST_IA_SPLIT   /* bits above are all 0, or (NEST_PT_UPPER) all 1: one table a half */
 };
 
 /* Software's words in entries that the hardware takes for invalid; the same in every format. */
 enum nest_soft_tag {
-	NEST_SOFT_MARK = 1,  /* the embedder's value */
-	NEST_SOFT_LIMBO = 2  /* a table page that waits for its grace period */
+	NEST_SOFT_MARK = 1, /* the embedder's value */
+	NEST_SOFT_LIMBO = 2 /* a table page that waits for its grace period */
 };
 
 struct nest_fmt {
 	const char *name;
 	bool stage2;
-	bool ad_always;	      /* accessed and dirty are kept by hardware whatever the features (NPT) */
-	bool absent_is_zero;  /* absent() is 0 whatever its arguments: lets the compiler fold it */
+	bool ad_always; /* accessed and dirty are kept by hardware whatever the features (NPT) */
+	bool absent_is_zero; /* absent() is 0 whatever its arguments: lets the compiler fold it */
 	enum nest_ia_kind ia_kind;
-	uint8_t page_shift;   /* log2 of the smallest page and of a table */
-	uint8_t index_bits;   /* log2 of a table's entries; page_shift - 3 */
+	uint8_t page_shift;      /* log2 of the smallest page and of a table */
+	uint8_t index_bits;      /* log2 of a table's entries; page_shift - 3 */
 	uint8_t root_extra_bits; /* the root may be wider by so many index bits */
-	uint8_t mark_levels;  /* marks may stand at levels 0 .. mark_levels - 1 */
-	uint32_t features;    /* every NEST_FEAT_* that it knows */
-	nest_attr_t attrs;    /* every attribute bit that any feature could make legal (memory types aside) */
+	uint8_t mark_levels;     /* marks may stand at levels 0 .. mark_levels - 1 */
+	uint32_t features;       /* every NEST_FEAT_* that it knows */
+	nest_attr_t attrs; /* every attribute bit that any feature could make legal (memory types
+			      aside) */
 
 	/*
-	 * Input width: smallest, largest and default number of bits with these features, and whether
-	 * `bits` in that range is legal.
+	 * Input width: smallest, largest and default number of bits with these features, and
+	 * whether `bits` in that range is legal.
 	 */
 	uint8_t (*ia_min)(uint32_t features);
 	uint8_t (*ia_max)(uint32_t features);
@@ -69,23 +71,29 @@ struct nest_fmt {
 	bool (*needs_break)(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to);
 
 	/*
-	 * Build a leaf that maps address 0 at `level` with `attr`; pa_bits() is or-ed to it later. NEST_OK or
-	 * NEST_E_UNSUPPORTED. `attr` has no bit outside `attrs` and NEST_MT_MASK; features are known ones;
-	 * leaves exist at `level`.
+	 * Build a leaf that maps address 0 at `level` with `attr`; pa_bits() is or-ed to it later.
+	 * NEST_OK or NEST_E_UNSUPPORTED. `attr` has no bit outside `attrs` and NEST_MT_MASK;
+	 * features are known ones; leaves exist at `level`.
 	 */
 	int (*leaf)(uint32_t features, unsigned level, nest_attr_t attr, nest_pte_t *out);
 	/* The bits that hold the address `pa` in a leaf of `level` that is not contiguous. */
 	nest_pte_t (*pa_bits)(unsigned level, nest_pa_t pa);
-	/* All bits that pa_bits() may set: two leaves that are equal outside it have equal attributes. */
+	/*
+	 * All bits that pa_bits() may set: two leaves that are equal outside it have equal
+	 * attributes.
+	 */
 	nest_pte_t (*pa_mask)(uint32_t features, unsigned level);
 	/* The output address of a leaf; of a contiguous Svnapot entry that of its group. */
 	nest_pa_t (*leaf_pa)(uint32_t features, unsigned level, nest_pte_t pte);
 	/*
-	 * Attributes of a leaf. NEST_OK; NEST_E_UNSUPPORTED when legal but nest_attr_t has no name for
-	 * it; NEST_E_INVAL when hardware would fault on any access (NEST_PTE_RESERVED).
+	 * Attributes of a leaf. NEST_OK; NEST_E_UNSUPPORTED when legal but nest_attr_t has no name
+	 * for it; NEST_E_INVAL when hardware would fault on any access (NEST_PTE_RESERVED).
 	 */
 	int (*attr)(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t *out);
-	/* Is it a member of a contiguous group? Make it one; make entry `index` of a group a leaf of its own. */
+	/*
+	 * Is it a member of a contiguous group? Make it one; make entry `index` of a group a leaf
+	 * of its own.
+	 */
 	bool (*is_contig)(unsigned level, nest_pte_t pte);
 	nest_pte_t (*contig)(unsigned level, nest_pte_t leaf);
 	nest_pte_t (*uncontig)(unsigned level, nest_pte_t pte, unsigned index);
@@ -93,18 +101,22 @@ struct nest_fmt {
 	/* A pointer to a table, and back. The address is a whole table or root piece, in range. */
 	nest_pte_t (*table)(uint32_t features, nest_pa_t pa);
 	nest_pa_t (*table_pa)(nest_pte_t pte);
-	/* Nothing at `level`; `invalid` is an all-absent table one level down where the format needs one. */
+	/*
+	 * Nothing at `level`; `invalid` is an all-absent table one level down where the format
+	 * needs one.
+	 */
 	nest_pte_t (*absent)(uint32_t features, unsigned level, nest_pa_t invalid);
 	/*
-	 * Tell leaf, table and neither apart, for entries that the engine wrote (an absent LoongArch
-	 * directory counts as TABLE here: the engine compares with its own absent value first).
+	 * Tell leaf, table and neither apart, for entries that the engine wrote (an absent
+	 * LoongArch directory counts as TABLE here: the engine compares with its own absent value
+	 * first).
 	 */
 	bool (*is_leaf)(unsigned level, nest_pte_t pte);
 	bool (*is_table)(unsigned level, nest_pte_t pte);
 	/*
-	 * Is a word that came from anywhere one that hardware would refuse at `level` with these features (reserved
-	 * bits, forbidden combinations), although is_leaf() or is_table() holds, or, neither holding, is it
-	 * not simply invalid? `oa_bits` is the largest width.
+	 * Is a word that came from anywhere one that hardware would refuse at `level` with these
+	 * features (reserved bits, forbidden combinations), although is_leaf() or is_table() holds,
+	 * or, neither holding, is it not simply invalid? `oa_bits` is the largest width.
 	 */
 	bool (*is_reserved)(uint32_t features, unsigned level, nest_pte_t pte);
 	/* Added to every software word so that hardware leaves it alone (EPT: suppress #VE). */

@@ -47,8 +47,7 @@ static int leaf(const struct nest_format *format, unsigned level, uint32_t featu
 	if (err)
 		return err;
 	if (level >= NEST_MAX_LEVELS || !(f->leaf_levels(features) >> level & 1) ||
-	    (attr & ~NEST_MT_MASK & ~f->attrs) ||
-	    (contiguous && !f->contig_shift(features, level)))
+	    (attr & ~NEST_MT_MASK & ~f->attrs) || (contiguous && !f->contig_shift(features, level)))
 		return NEST_E_UNSUPPORTED;
 	err = check_pa(f, features, pa, nest_shift(f, level));
 	if (err)
@@ -199,8 +198,8 @@ int nest_format_describe(const struct nest_format *format, uint32_t features,
 		out->contig_shift[l] = f->contig_shift(features, l);
 	/* Another frame at the same place is the change that decides it. */
 	if (f->leaf(features, 0, NEST_R, &leaf_entry) == NEST_OK)
-		out->break_before_make =
-			f->needs_break(features, 0, leaf_entry,
-				       leaf_entry | f->pa_bits(0, NEST_BIT(f->page_shift)));
+		out->break_before_make = f->needs_break(
+			features, 0, leaf_entry,
+			leaf_entry | f->pa_bits(0, NEST_BIT(f->page_shift)));
 	return NEST_OK;
 }

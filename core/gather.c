@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What changes leave behind, and the order in which it is dealt with: flush, then free, then report.
+ * What changes leave behind, and the order in which it is dealt with: flush, then free, then
+ * report.
  *
  * A gather that is full is synced early. So an item may be put in only after the store that makes
  * it true: a leaf is recorded when it is gone, a table when nothing points to it.
@@ -106,7 +107,8 @@ void nest_gather_leaf(struct nest_gather *g, unsigned level, uint64_t off, nest_
 
 	nest_gather_range(g, off, off + size - 1, level);
 	if (g->nr_leaves && g->leaf[last].level == level && g->leaf[last].attr == attr &&
-	    g->leaf[last].contiguous == contiguous && g->leaf[last].ia + g->leaf[last].size == off &&
+	    g->leaf[last].contiguous == contiguous &&
+	    g->leaf[last].ia + g->leaf[last].size == off &&
 	    g->leaf[last].pa + g->leaf[last].size == pa) {
 		g->leaf[last].size += size;
 		return;

@@ -20,13 +20,13 @@ enum nest_op { NEST_OP_MAP, NEST_OP_MARK, NEST_OP_UNMAP, NEST_OP_PROTECT, NEST_O
 /* One call, validated. */
 struct nest_request {
 	uint64_t first, last; /* offsets, both inclusive */
-	uint64_t delta;	      /* map: pa = offset + delta, modulo 2^64 */
+	uint64_t delta;       /* map: pa = offset + delta, modulo 2^64 */
 	nest_attr_t attr;     /* map */
 	nest_attr_t set, clear;
 	nest_pte_t word; /* mark */
 	uint32_t flags;
-	uint8_t cap;  /* no entry of the operation stands above this level */
-	bool groups;  /* map: contiguous groups may be made */
+	uint8_t cap; /* no entry of the operation stands above this level */
+	bool groups; /* map: contiguous groups may be made */
 	struct nest_gather *gather;
 };
 
@@ -202,7 +202,9 @@ void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r);
  * grace period where it has one.
  */
 void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level);
-/* Ask the host for `size` bytes. NEST_E_NOMEM; NEST_E_ALIGN, NEST_E_RANGE: what it gave is no use. */
+/*
+ * Ask the host for `size` bytes. NEST_E_NOMEM; NEST_E_ALIGN, NEST_E_RANGE: what it gave is no use.
+ */
 int nest_alloc(struct nest_pt *pt, uint64_t size, nest_pa_t *out);
 
 /* ---- Gather (gather.c) ---- */
@@ -212,8 +214,9 @@ void nest_gather_range(struct nest_gather *g, uint64_t first, uint64_t last, uns
 /* A removed leaf to report, where somebody listens. */
 void nest_gather_leaf(struct nest_gather *g, unsigned level, uint64_t off, nest_pte_t pte);
 /*
- * A table (with entries of `level`) that was unlinked, freed after the flush of its range, which the
- * caller gathers. Leaves in it with pa - offset == *keep are not reported: they are still mapped.
+ * A table (with entries of `level`) that was unlinked, freed after the flush of its range, which
+ * the caller gathers. Leaves in it with pa - offset == *keep are not reported: they are still
+ * mapped.
  */
 void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
 		       const uint64_t *keep);
@@ -236,13 +239,15 @@ nest_attr_t nest_new_attr(nest_attr_t attr, nest_attr_t set, nest_attr_t clear);
 /* A leaf with other attributes at the same address. NEST_E_UNSUPPORTED. */
 int nest_recode(const struct nest_pt *pt, unsigned level, nest_pte_t pte, nest_attr_t set,
 		nest_attr_t clear, nest_pte_t *out);
-/* The entry `index` of the table one level down that stands for the same as `old` at `level` + 1. */
+/*
+ * The entry `index` of the table one level down that stands for the same as `old` at `level` + 1.
+ */
 nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old, uint64_t index);
 
 /*
  * Replace the live entry t[i] of `level` (any kind) by `to`, breaking first where the format asks
- * for it; `same`: no frame and no memory type changes. Returns the last value of the old entry, with
- * what hardware had set in it. Does not gather.
+ * for it; `same`: no frame and no memory type changes. Returns the last value of the old entry,
+ * with what hardware had set in it. Does not gather.
  */
 nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
 		       nest_pte_t to, bool same, bool *flushed);
@@ -262,8 +267,9 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
 			uint64_t off, nest_attr_t set, nest_attr_t clear, bool contiguous);
 /*
- * Live leaves among t[i .. i + n) are about to be overwritten by a map with NEST_MAP_REPLACE. True: the
- * new ones are stored already. False: where the format asks for it the old ones have been broken.
+ * Live leaves among t[i .. i + n) are about to be overwritten by a map with NEST_MAP_REPLACE. True:
+ * the new ones are stored already. False: where the format asks for it the old ones have been
+ * broken.
  */
 bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t i, uint64_t n,
 			 unsigned level, uint64_t off, nest_pte_t proto);
@@ -278,7 +284,8 @@ int nest_operate_split(struct nest_pt *pt, const struct nest_request *rq);
 int nest_operate_merge(struct nest_pt *pt, const struct nest_request *rq);
 /*
  * Visit a range. Without fn, ctx points to a number of entries (uint64_t): when so many (tables
- * aside) have been read and there are more, NEST_E_AGAIN; *stopped is the last offset before the next.
+ * aside) have been read and there are more, NEST_E_AGAIN; *stopped is the last offset before the
+ * next.
  */
 int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uint32_t flags,
 		    nest_visit_fn fn, void *ctx, uint64_t *stopped);

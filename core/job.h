@@ -2,9 +2,9 @@
 /*
  * What plan.h and commit.h share: the state of one operation, and the questions both ask.
  *
- * A frame is live (walkers may see the table: single-copy atomic stores, each leaving a legal state)
- * or private (a new table, off-line: it stands for the entry `old` of the level above until it is
- * complete and replaces that entry by one store).
+ * A frame is live (walkers may see the table: single-copy atomic stores, each leaving a legal
+ * state) or private (a new table, off-line: it stands for the entry `old` of the level above until
+ * it is complete and replaces that entry by one store).
  */
 #ifndef NEST_CORE_JOB_H
 #define NEST_CORE_JOB_H
@@ -22,11 +22,11 @@ struct nest_job {
 	struct nest_pt *pt;
 	const struct nest_request *rq;
 	unsigned level; /* of the lowest table that holds the whole range */
-	uint64_t need;	/* tables */
+	uint64_t need;  /* tables */
 	struct nest_reserve spare;
 	struct nest_frame frame[NEST_MAX_LEVELS];
-	nest_pte_t proto[NEST_MAX_LEVELS];    /* map: leaf for address 0, by level */
-	nest_pte_t from, to;		      /* protect: the last recoding, without address */
+	nest_pte_t proto[NEST_MAX_LEVELS]; /* map: leaf for address 0, by level */
+	nest_pte_t from, to;               /* protect: the last recoding, without address */
 	unsigned recoded_level;
 };
 
@@ -46,9 +46,11 @@ NEST_INLINE bool nest_group_inside(const struct nest_fmt *f, const struct nest_r
 	return (off & ~mask) >= rq->first && (off | mask) <= rq->last;
 }
 
-/* Contiguous, and the operation is going to treat its group's entries differently from each other. */
-NEST_INLINE bool nest_must_open(const struct nest_fmt *f, const struct nest_job *job, enum nest_op op,
-				unsigned level, uint64_t off, nest_pte_t e)
+/*
+ * Contiguous, and the operation is going to treat its group's entries differently from each other.
+ */
+NEST_INLINE bool nest_must_open(const struct nest_fmt *f, const struct nest_job *job,
+				enum nest_op op, unsigned level, uint64_t off, nest_pte_t e)
 {
 	const struct nest_request *rq = job->rq;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The first pass of an operation: read every entry that matters, find every reason to refuse, count
- * the tables that the second pass will take. It stores nothing; what it has let through cannot fail.
+ * the tables that the second pass will take. It stores nothing; what it has let through cannot
+ * fail.
  */
 #ifndef NEST_CORE_PLAN_H
 #define NEST_CORE_PLAN_H
@@ -36,7 +37,8 @@ NEST_INLINE int nest_plan_leaf(const struct nest_fmt *f, struct nest_job *job, e
 		nest_pte_t to;
 		uint64_t size = last - off + 1;
 
-		if (job->recoded_level != level || ((e ^ job->from) & ~f->pa_mask(pt->features, level))) {
+		if (job->recoded_level != level ||
+		    ((e ^ job->from) & ~f->pa_mask(pt->features, level))) {
 			int err = nest_recode(pt, level, e, rq->set, rq->clear, &to);
 
 			if (err)
@@ -46,9 +48,9 @@ NEST_INLINE int nest_plan_leaf(const struct nest_fmt *f, struct nest_job *job, e
 			job->recoded_level = level;
 		}
 		if (rq->set && pt->host->allow &&
-		    !pt->host->allow(pt->ctx, f->leaf_pa(pt->features, level, e) + (off & mask),
-				     size,
-				     nest_new_attr(nest_leaf_attr(pt, level, e), rq->set, rq->clear)))
+		    !pt->host->allow(
+			    pt->ctx, f->leaf_pa(pt->features, level, e) + (off & mask), size,
+			    nest_new_attr(nest_leaf_attr(pt, level, e), rq->set, rq->clear)))
 			return NEST_E_DENIED;
 	}
 	/* A split stops at its level: what it cuts there stays whole. */
@@ -140,7 +142,8 @@ NEST_INLINE int nest_plan(const struct nest_fmt *f, struct nest_job *job, enum n
 				    nest_is_borrowed(pt, i))
 					return NEST_E_DENIED;
 				if (stop - off == nest_span_mask(f, level) &&
-				    nest_plan_skips(job, op, level) && nest_may_detach(pt, level, i))
+				    nest_plan_skips(job, op, level) &&
+				    nest_may_detach(pt, level, i))
 					break;
 				table[--level] = nest_va(pt, f->table_pa(e));
 				stop = off - 1;
@@ -151,7 +154,8 @@ NEST_INLINE int nest_plan(const struct nest_fmt *f, struct nest_job *job, enum n
 			default:
 				if (op == NEST_OP_MAP || op == NEST_OP_MARK ||
 				    (op == NEST_OP_UNMAP && kind == NEST_PTE_MARK))
-					job->need += nest_tables_below(f, level, off, stop, rq->cap);
+					job->need += nest_tables_below(f, level, off, stop,
+								       rq->cap);
 				if ((op == NEST_OP_UNMAP || op == NEST_OP_PROTECT) &&
 				    !(rq->flags & NEST_UNMAP_SPARSE))
 					return NEST_E_NOTMAPPED;

@@ -218,8 +218,8 @@ uint64_t nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t siz
 /* ---- Resumable forms ---- */
 
 /*
- * Cut the request down to its first `budget` entries or so, at a place where the one-shot would end a
- * page or group too, and say how many bytes are left in it.
+ * Cut the request down to its first `budget` entries or so, at a place where the one-shot would end
+ * a page or group too, and say how many bytes are left in it.
  */
 static uint64_t cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget, bool map)
 {

@@ -18,8 +18,8 @@ int nest_operate_split(struct nest_pt *pt, const struct nest_request *rq)
 /* ---- Merge ---- */
 
 /*
- * Do the n leaves from t[i] on map consecutive frames, the first aligned to all of them together, alike
- * but for accessed and dirty? Then *attr is what one leaf for all has and *pa where it leads.
+ * Do the n leaves from t[i] on map consecutive frames, the first aligned to all of them together,
+ * alike but for accessed and dirty? Then *attr is what one leaf for all has and *pa where it leads.
  */
 static bool is_run(const struct nest_pt *pt, const nest_pte_t *t, uint64_t i, uint64_t n,
 		   unsigned level, uint64_t off, nest_pa_t *pa, nest_attr_t *attr)
@@ -131,7 +131,8 @@ int nest_operate_merge(struct nest_pt *pt, const struct nest_request *rq)
 	if (pt->pinned != NEST_PA_NONE) {
 		uint64_t last = nest_index(pt->format->fmt, pt, pt->top, rq->last);
 
-		for (uint64_t i = nest_index(pt->format->fmt, pt, pt->top, rq->first); i <= last; i++)
+		for (uint64_t i = nest_index(pt->format->fmt, pt, pt->top, rq->first); i <= last;
+		     i++)
 			if (nest_is_borrowed(pt, i))
 				return NEST_E_DENIED;
 	}

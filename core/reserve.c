@@ -86,8 +86,9 @@ void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r)
 }
 
 /*
- * A table in its grace period may still be read by queries, but by no walker. It holds what is needed
- * to free it in its first entries, as words that a query takes for nothing: a list needs no memory.
+ * A table in its grace period may still be read by queries, but by no walker. It holds what is
+ * needed to free it in its first entries, as words that a query takes for nothing: a list needs no
+ * memory.
  */
 enum { LIMBO_PT_LOW, LIMBO_PT_HIGH, LIMBO_PA_LOW, LIMBO_PA_HIGH, LIMBO_WORDS };
 

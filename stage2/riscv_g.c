@@ -114,7 +114,8 @@ int nest_fault_riscv(uint64_t scause, uint64_t stval, uint64_t htval, uint64_t h
 	}
 	if (f.on_table_walk)
 		f.access = htinst & 0x20 ? NEST_W : NEST_R;
-	/* A hart that does not tell the address leaves htval 0: then it is known only if it is 0.
+	/*
+	 * A hart that does not tell the address leaves htval 0: then it is known only if it is 0.
 	 */
 	f.gpa = htval << 2;
 	f.gpa_exact = htval != 0;

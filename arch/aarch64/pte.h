@@ -28,8 +28,7 @@
 #define A64_SW_SHIFT   56
 
 enum {
-	A64_FEATURES = NEST_FEAT_HW_AD | NEST_FEAT_SW_AD | NEST_FEAT_CONTIG |
-		       NEST_FEAT_BBM2,
+	A64_FEATURES = NEST_FEAT_HW_AD | NEST_FEAT_SW_AD | NEST_FEAT_CONTIG | NEST_FEAT_BBM2,
 	/* One format knows only one of the two. */
 	A64_LARGE = NEST_FEAT_LPA2 | NEST_FEAT_LPA
 };
@@ -56,7 +55,8 @@ static inline uint8_t a64_leaf_levels(unsigned ps, uint32_t features)
 	return (uint8_t)((2u << blocks) - 1);
 }
 
-/* Arm ARM D8.7.1: 4K 16 entries, 16K 128 pages or 32 blocks, 64K 32; never in the largest blocks.
+/*
+ * Arm ARM D8.7.1: 4K 16 entries, 16K 128 pages or 32 blocks, 64K 32; never in the largest blocks.
  */
 static inline uint8_t a64_contig_shift(unsigned ps, uint32_t features, unsigned level)
 {
@@ -200,8 +200,10 @@ static inline int a64_status_of(uint32_t features, nest_pte_t pte, bool writable
 	return NEST_OK;
 }
 
-/* Accessed and dirty added; `grant` and `deny` are what the stage's write permission sets and
- * clears. */
+/*
+ * Accessed and dirty added; `grant` and `deny` are what the stage's write permission sets and
+ * clears.
+ */
 static inline nest_pte_t a64_set_ad(uint32_t features, nest_pte_t pte, nest_attr_t ad,
 				    bool writable, nest_pte_t grant, nest_pte_t deny)
 {
@@ -212,7 +214,8 @@ static inline nest_pte_t a64_set_ad(uint32_t features, nest_pte_t pte, nest_attr
 	return pte & A64_DBM ? (pte | grant) & ~deny : pte | A64_SOFT_DIRTY;
 }
 
-/* Device and Normal Non-cacheable are outer shareable whatever the field says: so let it say that.
+/*
+ * Device and Normal Non-cacheable are outer shareable whatever the field says: so let it say that.
  */
 static inline nest_pte_t a64_shareability(uint32_t features, nest_attr_t mt)
 {

@@ -253,8 +253,10 @@ static inline nest_pte_t rv_soft_bits(uint32_t features, unsigned level)
 	.absent = rv_absent, .is_leaf = rv_is_leaf, .is_table = rv_is_table,                       \
 	.is_reserved = rv_is_reserved, .soft_bits = rv_soft_bits, .set_ad = rv_set_ad
 
-/* hgatp and satp: MODE 63:60 is 8 for three levels, 9 for four, 10 for five; `id` stands in bits
- * n:44. */
+/*
+ * hgatp and satp: MODE 63:60 is 8 for three levels, 9 for four, 10 for five; `id` stands in bits
+ * n:44.
+ */
 static inline int rv_atp(const struct nest_pt *pt, const struct nest_format *format,
 			 unsigned id_bits, uint64_t *out)
 {

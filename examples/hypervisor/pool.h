@@ -26,8 +26,10 @@ struct pool {
 uint64_t pool_map_size(uint64_t size);
 /* `range` is of whole pages; `map` has room for pool_map_size(). */
 void pool_init(struct pool *pool, struct nest_range range, uint64_t *map);
-/* `size` bytes (a power of two of at least a page), aligned to it; NEST_PA_NONE when there are
- * none. */
+/*
+ * `size` bytes (a power of two of at least a page), aligned to it; NEST_PA_NONE when there are
+ * none.
+ */
 nest_pa_t pool_get(struct pool *pool, uint64_t size);
 void pool_put(struct pool *pool, nest_pa_t pa, uint64_t size);
 

@@ -16,7 +16,8 @@ enum nest_fault_kind {
 	NEST_FAULT_PERMISSION,   /* mapped, but not with that right */
 	NEST_FAULT_MISCONFIG,    /* an entry that the architecture forbids */
 	NEST_FAULT_ADDRESS_SIZE, /* an address beyond the configured width */
-	NEST_FAULT_ACCESS_FLAG,  /* the entry's access flag (or dirty bit) is clear and software keeps it */
+	NEST_FAULT_ACCESS_FLAG,  /* the entry's access flag (or dirty bit) is clear and software
+				    keeps it */
 	NEST_FAULT_EXTERNAL,     /* the memory system failed under a walk or access */
 	NEST_FAULT_OTHER         /* an exception of this class that is none of these */
 };
@@ -24,18 +25,21 @@ enum nest_fault_kind {
 #define NEST_FAULT_LEVEL_UNKNOWN 0xffu
 
 struct nest_fault {
-	nest_ia_t gpa;             /* faulting guest-physical address */
-	bool gpa_exact;            /* false: only the 4 KiB page is known */
-	nest_attr_t access;        /* NEST_R, NEST_W, NEST_X or NEST_RW (read-modify-write): what was tried */
+	nest_ia_t gpa;  /* faulting guest-physical address */
+	bool gpa_exact; /* false: only the 4 KiB page is known */
+	nest_attr_t
+		access; /* NEST_R, NEST_W, NEST_X or NEST_RW (read-modify-write): what was tried */
 	enum nest_fault_kind kind;
-	bool on_table_walk;        /* the guest's own page walk touched gpa */
+	bool on_table_walk; /* the guest's own page walk touched gpa */
 	bool gva_valid;
-	uint64_t gva;              /* guest linear/virtual address, when gva_valid */
-	unsigned level;            /* leaf-counted level where the walk ended, or NEST_FAULT_LEVEL_UNKNOWN */
+	uint64_t gva;   /* guest linear/virtual address, when gva_valid */
+	unsigned level; /* leaf-counted level where the walk ended, or NEST_FAULT_LEVEL_UNKNOWN */
 };
 
-/* Each returns NEST_E_INVAL for a NULL `out`; NEST_E_UNSUPPORTED when the values are not those of
- * a second-stage fault (*out is then unchanged); else NEST_OK. */
+/*
+ * Each returns NEST_E_INVAL for a NULL `out`; NEST_E_UNSUPPORTED when the values are not those of a
+ * second-stage fault (*out is then unchanged); else NEST_OK.
+ */
 
 /*
  * EPT violation (exit 48) or, with `misconfig`, misconfiguration (exit 49; the qualification and
@@ -47,17 +51,21 @@ int nest_fault_ept(uint64_t qualification, uint64_t gpa, uint64_t gla, bool misc
 /* #VMEXIT(NPF), exit code 0x400: EXITINFO1 and EXITINFO2. APM vol. 2 15.25.6. */
 int nest_fault_npt(uint64_t exitinfo1, uint64_t exitinfo2, struct nest_fault *out);
 
-/* Instruction or data abort from a lower level, ESR_EL2, FAR_EL2, HPFAR_EL2. Arm ARM D19.2.37.
- * The level counts from the leaf as 3 - Arm's level. */
+/*
+ * Instruction or data abort from a lower level, ESR_EL2, FAR_EL2, HPFAR_EL2. Arm ARM D19.2.37. The
+ * level counts from the leaf as 3 - Arm's level.
+ */
 int nest_fault_aarch64(uint64_t esr, uint64_t far_el2, uint64_t hpfar, struct nest_fault *out);
 
 /* Guest page fault: scause 20, 21, 23, with stval, htval, htinst. Privileged spec, 18.6. */
 int nest_fault_riscv(uint64_t scause, uint64_t stval, uint64_t htval, uint64_t htinst,
 		     struct nest_fault *out);
 
-/* Second-level exception taken from a guest: ESTAT (Ecode 21:16, EsubCode 30:22) and BADV, which
+/*
+ * Second-level exception taken from a guest: ESTAT (Ecode 21:16, EsubCode 30:22) and BADV, which
  * holds the guest-physical address. `badv_gva`: the guest virtual address where known, else 0 with
- * gva_valid false. LoongArch manual vol. 1 7.4.6 (ESTAT), 5.4.4. */
+ * gva_valid false. LoongArch manual vol. 1 7.4.6 (ESTAT), 5.4.4.
+ */
 int nest_fault_loongarch(uint64_t estat, uint64_t badv, bool gva_valid, uint64_t gva,
 			 struct nest_fault *out);
 

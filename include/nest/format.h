@@ -16,19 +16,19 @@ extern "C" {
 
 struct nest_format;
 
-extern const struct nest_format nest_fmt_ept;              /* Intel EPT, 4 or 5 levels */
-extern const struct nest_format nest_fmt_npt;              /* AMD NPT, 4 or 5 levels */
-extern const struct nest_format nest_fmt_aarch64_s2_4k;    /* Arm stage 2, ia_bits 32..52 */
+extern const struct nest_format nest_fmt_ept;           /* Intel EPT, 4 or 5 levels */
+extern const struct nest_format nest_fmt_npt;           /* AMD NPT, 4 or 5 levels */
+extern const struct nest_format nest_fmt_aarch64_s2_4k; /* Arm stage 2, ia_bits 32..52 */
 extern const struct nest_format nest_fmt_aarch64_s2_16k;
 extern const struct nest_format nest_fmt_aarch64_s2_64k;
-extern const struct nest_format nest_fmt_riscv_g;          /* Sv39x4 Sv48x4 Sv57x4: 41, 50, 59 */
-extern const struct nest_format nest_fmt_loongarch_s2_4k;  /* LVZ second level, 3 or 4 levels */
+extern const struct nest_format nest_fmt_riscv_g;         /* Sv39x4 Sv48x4 Sv57x4: 41, 50, 59 */
+extern const struct nest_format nest_fmt_loongarch_s2_4k; /* LVZ second level, 3 or 4 levels */
 extern const struct nest_format nest_fmt_loongarch_s2_16k;
-extern const struct nest_format nest_fmt_x86_64;           /* 4 or 5 levels */
+extern const struct nest_format nest_fmt_x86_64; /* 4 or 5 levels */
 extern const struct nest_format nest_fmt_aarch64_s1_4k;
 extern const struct nest_format nest_fmt_aarch64_s1_16k;
 extern const struct nest_format nest_fmt_aarch64_s1_64k;
-extern const struct nest_format nest_fmt_riscv_sv;         /* Sv39, Sv48, Sv57 by ia_bits */
+extern const struct nest_format nest_fmt_riscv_sv; /* Sv39, Sv48, Sv57 by ia_bits */
 extern const struct nest_format nest_fmt_loongarch_s1_4k;
 extern const struct nest_format nest_fmt_loongarch_s1_16k;
 
@@ -77,7 +77,8 @@ enum nest_pte_kind {
 
 struct nest_pte_info {
 	enum nest_pte_kind kind;
-	nest_pa_t pa;     /* LEAF: output address (of the whole group if contiguous, for Svnapot); TABLE: the table */
+	nest_pa_t pa;     /* LEAF: output address (of the whole group if contiguous, for Svnapot);
+			     TABLE: the table */
 	nest_attr_t attr; /* LEAF */
 	uint64_t mark;    /* MARK */
 	bool contiguous;  /* LEAF: Contiguous bit or Svnapot N */
@@ -96,7 +97,10 @@ struct nest_pte_info {
 int nest_pte_leaf(const struct nest_format *format, unsigned level, uint32_t features, nest_pa_t pa,
 		  nest_attr_t attr, nest_pte_t *out);
 
-/* The same, as one entry of a contiguous group: pa is this entry's own (Svnapot drops its low bits). */
+/*
+ * The same, as one entry of a contiguous group: pa is this entry's own (Svnapot drops its low
+ * bits).
+ */
 int nest_pte_leaf_contiguous(const struct nest_format *format, unsigned level, uint32_t features,
 			     nest_pa_t pa, nest_attr_t attr, nest_pte_t *out);
 
@@ -108,8 +112,8 @@ int nest_pte_mark(const struct nest_format *format, uint64_t value, nest_pte_t *
 
 /*
  * The entry that stands for "nothing" at `level`. LoongArch directories (level 1 and up) need
- * `invalid_table`, the address of a table one level down that holds nothing; other formats ignore it.
- * NEST_E_INVAL, NEST_E_UNSUPPORTED (no such level), NEST_E_ALIGN, NEST_E_RANGE.
+ * `invalid_table`, the address of a table one level down that holds nothing; other formats ignore
+ * it. NEST_E_INVAL, NEST_E_UNSUPPORTED (no such level), NEST_E_ALIGN, NEST_E_RANGE.
  */
 int nest_pte_absent(const struct nest_format *format, unsigned level, uint32_t features,
 		    nest_pa_t invalid_table, nest_pte_t *out);
@@ -127,17 +131,17 @@ int nest_pte_decode(const struct nest_format *format, unsigned level, uint32_t f
 struct nest_format_info {
 	const char *name;
 	bool stage2;
-	unsigned page_shift;                          /* log2 of the smallest page, and of a table */
-	unsigned index_bits;                          /* log2 of the entries of a table */
-	unsigned ia_min, ia_max, ia_default;          /* input address bits, with these features */
-	unsigned oa_max, oa_default;                  /* output address bits, with these features */
-	unsigned root_extra_bits;                     /* by how many index bits a root may be wider */
-	unsigned leaf_levels;                         /* bit n: leaves exist at level n */
-	unsigned contig_shift[NEST_MAX_LEVELS];       /* log2 of a contiguous group's entries; 0: none */
-	uint32_t features;                            /* every feature that the format knows */
-	bool sign_extended;                           /* input addresses are canonical (two halves) */
-	bool fresh_needs_flush;                       /* invalid to valid needs a TLB flush */
-	bool break_before_make;                       /* a change of address needs it */
+	unsigned page_shift;                    /* log2 of the smallest page, and of a table */
+	unsigned index_bits;                    /* log2 of the entries of a table */
+	unsigned ia_min, ia_max, ia_default;    /* input address bits, with these features */
+	unsigned oa_max, oa_default;            /* output address bits, with these features */
+	unsigned root_extra_bits;               /* by how many index bits a root may be wider */
+	unsigned leaf_levels;                   /* bit n: leaves exist at level n */
+	unsigned contig_shift[NEST_MAX_LEVELS]; /* log2 of a contiguous group's entries; 0: none */
+	uint32_t features;                      /* every feature that the format knows */
+	bool sign_extended;                     /* input addresses are canonical (two halves) */
+	bool fresh_needs_flush;                 /* invalid to valid needs a TLB flush */
+	bool break_before_make;                 /* a change of address needs it */
 };
 
 /* NEST_E_INVAL: NULL; NEST_E_UNSUPPORTED: a feature that the format does not know. */

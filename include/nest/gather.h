@@ -60,7 +60,8 @@ void nest_gather_on_release(struct nest_gather *g, nest_release_fn fn, void *ctx
 
 /*
  * Flush what was changed, then free the detached tables (through nest_host.defer where given) and
- * report the removed leaves. The gather is empty again. Must be called before the nest_pt is destroyed.
+ * report the removed leaves. The gather is empty again. Must be called before the nest_pt is
+ * destroyed.
  */
 void nest_gather_sync(struct nest_gather *g);
 

@@ -14,9 +14,10 @@ extern "C" {
 
 /* One TLB invalidation. */
 struct nest_flush {
-	nest_ia_t ia;        /* first input address, page aligned (canonical where addresses are signed) */
+	nest_ia_t ia; /* first input address, page aligned (canonical where addresses are signed) */
 	uint64_t size;       /* bytes; 0 only with `all` */
-	unsigned level_mask; /* bit n: a leaf of level n was changed, or a table held by a level n entry */
+	unsigned level_mask; /* bit n: a leaf of level n was changed, or a table held by a level n
+				entry */
 	bool leaf_only;      /* no table was removed: walk caches of pointers may stay */
 	bool all;            /* everything under this VMID/ASID; ia and size say nothing */
 	uint32_t vmid;       /* VMID, VPID or ASID given with nest_pt_set_vmid() */
@@ -45,9 +46,9 @@ struct nest_host {
 	void (*tlb_flush)(void *ctx, const struct nest_flush *what);
 	/*
 	 * Make `len` bytes of table at `va` visible to the walkers: clean the data cache where the
-	 * walker is not coherent, and the publishing barrier (AArch64: dsb ishst) where the embedder
-	 * has no other one before the guest runs. Called after each run of stores.
-	 * NULL: nothing is needed.
+	 * walker is not coherent, and the publishing barrier (AArch64: dsb ishst) where the
+	 * embedder has no other one before the guest runs. Called after each run of stores. NULL:
+	 * nothing is needed.
 	 */
 	void (*sync)(void *ctx, const void *va, size_t len);
 	/*

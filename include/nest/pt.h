@@ -6,8 +6,8 @@
  * nest_pt_query() and nest_pt_walk() may run beside them when nest_host.defer is given.
  *
  * Every changing call is all or nothing: when it returns an error, no translation has changed and
- * no table has leaked. Where `gather` is NULL, what has to be flushed and freed is flushed and freed
- * before the call returns; otherwise that is left to nest_gather_sync().
+ * no table has leaked. Where `gather` is NULL, what has to be flushed and freed is flushed and
+ * freed before the call returns; otherwise that is left to nest_gather_sync().
  *
  * Addresses and sizes are in bytes and multiples of the format's smallest page. A range may end
  * at the very top of the address space. Where addresses are canonical (x86-64, RISC-V Sv,
@@ -55,30 +55,30 @@ struct nest_pt {
 	const struct nest_host *host;
 	void *ctx;
 	nest_pa_t root;
-	nest_pa_t pinned;                     /* bitmap of shared root entries, or NEST_PA_NONE */
-	nest_pte_t absent[NEST_MAX_LEVELS];   /* what stands for nothing, by level */
-	nest_pa_t invalid[NEST_MAX_LEVELS];   /* all-absent tables (LoongArch), or NEST_PA_NONE */
+	nest_pa_t pinned;                   /* bitmap of shared root entries, or NEST_PA_NONE */
+	nest_pte_t absent[NEST_MAX_LEVELS]; /* what stands for nothing, by level */
+	nest_pa_t invalid[NEST_MAX_LEVELS]; /* all-absent tables (LoongArch), or NEST_PA_NONE */
 	struct nest_reserve *reserve;
 	uint64_t nr_tables;
 	uint32_t features;
 	uint32_t flags;
 	uint32_t vmid;
 	uint8_t ia_bits, oa_bits;
-	uint8_t top;                          /* level of the root's entries */
-	uint8_t max_leaf;                     /* largest level at which a leaf may stand */
+	uint8_t top;      /* level of the root's entries */
+	uint8_t max_leaf; /* largest level at which a leaf may stand */
 	uint8_t leaf_mask;
 };
 
 /* One page, block or contiguous group, or what stands in its place. */
 struct nest_mapping {
-	nest_ia_t ia;            /* query: the address asked for; walk: where the page begins */
-	nest_pa_t pa;            /* what ia translates to */
-	uint64_t size;           /* bytes of the page that holds ia; of the group when contiguous */
+	nest_ia_t ia;  /* query: the address asked for; walk: where the page begins */
+	nest_pa_t pa;  /* what ia translates to */
+	uint64_t size; /* bytes of the page that holds ia; of the group when contiguous */
 	nest_attr_t attr;
 	unsigned level;
 	bool contiguous;
 	uint64_t mark;           /* the value of a mark, else 0 */
-	enum nest_pte_kind kind; /* LEAF, MARK, NONE, or (walk, on request) TABLE: pa is the table */
+	enum nest_pte_kind kind; /* LEAF, MARK, NONE; walk, on request: TABLE, at pa */
 };
 
 /*
@@ -91,9 +91,9 @@ struct nest_mapping {
 int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *config);
 
 /*
- * Free every table, none of the mapped frames. No CPU may still use the table; no flush is issued. A table
- * that others share from (nest_pt_share) must be destroyed after them. Harmless on a nest_pt whose
- * init failed, or twice.
+ * Free every table, none of the mapped frames. No CPU may still use the table; no flush is issued.
+ * A table that others share from (nest_pt_share) must be destroyed after them. Harmless on a
+ * nest_pt whose init failed, or twice.
  */
 void nest_pt_destroy(struct nest_pt *pt);
 
@@ -141,8 +141,8 @@ int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flag
 /*
  * Change attributes: (attr & ~clear) | set. `set` replaces the whole memory type when `clear`
  * holds NEST_MT_MASK. Taking NEST_W away takes NEST_DBM away too; a LoongArch page that is dirty
- * must lose NEST_DIRTY with it, since it cannot be one without the other. Flags as for unmap; marks stay.
- * NEST_E_NOTMAPPED, NEST_E_HUGE, NEST_E_NOMEM, NEST_E_DENIED; NEST_E_UNSUPPORTED: the result
+ * must lose NEST_DIRTY with it, since it cannot be one without the other. Flags as for unmap; marks
+ * stay. NEST_E_NOTMAPPED, NEST_E_HUGE, NEST_E_NOMEM, NEST_E_DENIED; NEST_E_UNSUPPORTED: the result
  * cannot be expressed for some page of the range; NEST_E_INVAL: a bit both set and cleared, or a
  * memory type set without clearing NEST_MT_MASK.
  */
@@ -190,8 +190,8 @@ int nest_pt_split(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned leve
 
 /*
  * Collapse every whole run of pages in the range that maps consecutive, aligned frames with equal
- * attributes (accessed and dirty aside: the result has both if any has) into the largest page or group.
- * Never fails for want of memory. NEST_E_DENIED.
+ * attributes (accessed and dirty aside: the result has both if any has) into the largest page or
+ * group. Never fails for want of memory. NEST_E_DENIED.
  */
 int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather);
 
@@ -199,10 +199,10 @@ int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_g
  * Link src's top-level entries that cover the range into dst, so that both translate it by the same
  * tables from now on. ia and size must be multiples of what a top-level entry covers; both tables
  * must have the same format, widths, features and host. Blocks of src at the top level are split
- * and missing tables made, so later changes made through src inside the range are seen by both; dst may not change
- * it (NEST_E_DENIED). src must outlive dst.
- * NEST_E_INVAL: different geometry; NEST_E_ALIGN; NEST_E_MAPPED: dst has something there;
- * NEST_E_DENIED: the range is itself linked from a third table; NEST_E_NOMEM.
+ * and missing tables made, so later changes made through src inside the range are seen by both; dst
+ * may not change it (NEST_E_DENIED). src must outlive dst. NEST_E_INVAL: different geometry;
+ * NEST_E_ALIGN; NEST_E_MAPPED: dst has something there; NEST_E_DENIED: the range is itself linked
+ * from a third table; NEST_E_NOMEM.
  */
 int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64_t size);
 
@@ -214,20 +214,21 @@ typedef void (*nest_putc_fn)(void *ctx, char c);
 int nest_pt_dump(const struct nest_pt *pt, nest_putc_fn put, void *ctx);
 
 struct nest_pt_stats {
-	uint64_t tables;                          /* tables in use, root included */
-	uint64_t table_bytes;                     /* and their memory */
-	uint64_t leaves[NEST_MAX_LEVELS];         /* leaf entries by level */
-	uint64_t contiguous[NEST_MAX_LEVELS];     /* of these, entries in contiguous groups */
-	uint64_t marks;                           /* mark entries */
-	uint64_t mapped;                          /* bytes mapped */
+	uint64_t tables;                      /* tables in use, root included */
+	uint64_t table_bytes;                 /* and their memory */
+	uint64_t leaves[NEST_MAX_LEVELS];     /* leaf entries by level */
+	uint64_t contiguous[NEST_MAX_LEVELS]; /* of these, entries in contiguous groups */
+	uint64_t marks;                       /* mark entries */
+	uint64_t mapped;                      /* bytes mapped */
 };
 
 /* Count what is there: reads every table. NEST_E_INVAL. */
 int nest_pt_stats(const struct nest_pt *pt, struct nest_pt_stats *out);
 
 /*
- * Upper bound on the tables that one map (flags as for nest_pt_map), mark, unmap or protect of the range can need,
- * whatever is mapped there and whatever the frames' alignment. 0 for a range that no call would accept.
+ * Upper bound on the tables that one map (flags as for nest_pt_map), mark, unmap or protect of the
+ * range can need, whatever is mapped there and whatever the frames' alignment. 0 for a range that
+ * no call would accept.
  */
 uint64_t nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags);
 

@@ -25,7 +25,7 @@ static const uint32_t feature_sets[] = {
 struct tcase tcase_of(const struct nest_format *format, uint32_t features, unsigned ia_bits,
 		      uint32_t flags)
 {
-	struct tcase c = {.format = format, .features = features, .flags = flags};
+	struct tcase c = { .format = format, .features = features, .flags = flags };
 
 	CHECK_OK(nest_format_describe(format, features, &c.info));
 	c.name = nest_format_name(format);
@@ -37,8 +37,11 @@ static bool legal(const struct tcase *c)
 {
 	static struct arena a;
 	struct nest_pt pt;
-	struct nest_pt_config cfg = {.format = c->format, .features = c->features,
-				     .ia_bits = c->ia_bits, .flags = c->flags, .ctx = &a};
+	struct nest_pt_config cfg = { .format = c->format,
+				      .features = c->features,
+				      .ia_bits = c->ia_bits,
+				      .flags = c->flags,
+				      .ctx = &a };
 	int rc;
 
 	arena_open(&a, (uint64_t)4 << 20);
@@ -122,8 +125,10 @@ static void *geo_ptr(void *ctx, uint64_t pa)
 
 void fix_open(struct fix *f, const struct tcase *c)
 {
-	struct nest_pt_config cfg = {.format = c->format, .features = c->features,
-				     .ia_bits = c->ia_bits, .flags = c->flags};
+	struct nest_pt_config cfg = { .format = c->format,
+				      .features = c->features,
+				      .ia_bits = c->ia_bits,
+				      .flags = c->flags };
 	bool arm_d = !strncmp(c->name, "aarch64", 7);
 
 	memset(f, 0, sizeof(*f));
@@ -236,7 +241,7 @@ static void digest(void *ctx, const struct raw_leaf *l)
 struct snap snap_take(struct fix *f)
 {
 	uint64_t base[2], size;
-	struct snap s = {.outstanding = f->a.outstanding, .raw = 0xcbf29ce484222325u};
+	struct snap s = { .outstanding = f->a.outstanding, .raw = 0xcbf29ce484222325u };
 	unsigned n = halves(f, base, &size);
 
 	for (unsigned i = 0; i < n; i++)
@@ -307,7 +312,7 @@ uint64_t tables_needed(const struct fix *f, const struct snap *s)
 struct tally {
 	struct fix *f;
 	const struct snap *s;
-	size_t at;      /* the walk's mapping that the next raw leaf should be part of */
+	size_t at; /* the walk's mapping that the next raw leaf should be part of */
 	uint64_t bytes;
 };
 
@@ -341,7 +346,7 @@ static void match_leaf(void *ctx, const struct raw_leaf *l)
 static void check_query(struct fix *f, const struct nest_mapping *m)
 {
 	/* First byte, last byte, and one inside. */
-	uint64_t at[3] = {0, m->size - 1, (m->size / 2) | 1};
+	uint64_t at[3] = { 0, m->size - 1, (m->size / 2) | 1 };
 
 	for (unsigned i = 0; i < 3; i++) {
 		struct nest_mapping q;
@@ -364,7 +369,7 @@ static void check_query(struct fix *f, const struct nest_mapping *m)
 void check_consistent(struct fix *f)
 {
 	struct snap s = snap_take(f);
-	struct tally t = {.f = f, .s = &s};
+	struct tally t = { .f = f, .s = &s };
 	struct nest_pt_stats st;
 	uint64_t mapped = 0;
 
@@ -421,10 +426,10 @@ size_t expect_pages(const struct fix *f, uint64_t ia, nest_pa_t pa, uint64_t siz
 	size_t n = 0;
 
 	while (size) {
-		struct nest_mapping m = {.ia = ia, .pa = pa, .size = f->page};
+		struct nest_mapping m = { .ia = ia, .pa = pa, .size = f->page };
 
 		for (unsigned l = 0; l <= f->max_leaf && l <= cap; l++) {
-			uint64_t s[2] = {span(f, l), groups ? group(f, l) : 0};
+			uint64_t s[2] = { span(f, l), groups ? group(f, l) : 0 };
 
 			for (unsigned g = 0; g < 2; g++) {
 				if (!s[g] || ((ia | pa) & (s[g] - 1)) || size < s[g])

@@ -55,7 +55,7 @@ static enum raw_kind decode_x86(const struct raw_geo *g, unsigned level, uint64_
 		if (ept)
 			return (e & 7) == 7 && !(e & 0x78) ? RAW_TABLE : RAW_BAD;
 		return BIT(e, 1) && !BIT(e, 63) && (!g->user_leaf || BIT(e, 2)) ? RAW_TABLE
-										 : RAW_BAD;
+										: RAW_BAD;
 	}
 	if (level > 2)
 		return RAW_BAD;
@@ -156,7 +156,7 @@ static enum raw_kind decode_loong(const struct raw_geo *g, unsigned level, uint6
 enum raw_kind raw_decode(const struct raw_geo *g, unsigned level, uint64_t ia, uint64_t entry,
 			 struct raw_leaf *out, uint64_t *table)
 {
-	struct raw_leaf l = {.ia = ia, .entry = entry, .level = level};
+	struct raw_leaf l = { .ia = ia, .entry = entry, .level = level };
 	enum raw_kind kind = RAW_BAD;
 	uint64_t pa = 0;
 
@@ -302,7 +302,7 @@ static bool scan_table(struct scan *s, uint64_t pa, unsigned level, uint64_t ia)
 
 bool raw_scan(const struct raw_geo *g, raw_table_fn table, raw_leaf_fn leaf, void *ctx)
 {
-	struct scan s = {.g = g, .table = table, .leaf = leaf, .ctx = ctx, .ok = true};
+	struct scan s = { .g = g, .table = table, .leaf = leaf, .ctx = ctx, .ok = true };
 
 	scan_table(&s, g->root, g->levels - 1, 0);
 	return s.ok;

@@ -16,10 +16,10 @@ enum raw_kind { RAW_NONE, RAW_TABLE, RAW_LEAF, RAW_BAD };
 
 struct raw_geo {
 	enum raw_arch arch;
-	bool user_leaf;       /* leaves need the user bit: NPT, RISC-V G-stage */
-	bool wide;            /* AArch64 with LPA2 or LPA */
-	bool mbec;            /* EPT: bit 10 is a right */
-	bool el2;             /* AArch64 first stage of EL2: XN is bit 54 alone */
+	bool user_leaf; /* leaves need the user bit: NPT, RISC-V G-stage */
+	bool wide;      /* AArch64 with LPA2 or LPA */
+	bool mbec;      /* EPT: bit 10 is a right */
+	bool el2;       /* AArch64 first stage of EL2: XN is bit 54 alone */
 	unsigned page_shift;
 	unsigned levels;
 	unsigned ia_bits;

@@ -169,7 +169,7 @@ static bool flush_covers_table(const struct raw_geo *g, const struct nest_flush 
 static void judge_tables(struct arena *a, const struct nest_flush *what)
 {
 	uint64_t units = a->size / ARENA_UNIT;
-	struct reach r = {.a = a, .seen = calloc(units, 1)};
+	struct reach r = { .a = a, .seen = calloc(units, 1) };
 
 	raw_scan(a->watch, note_reachable, NULL, &r);
 	for (uint64_t i = 0; i < units; i++) {

@@ -31,7 +31,8 @@ void check_eq_at(uint64_t a, uint64_t b, const char *what, const char *file, int
 #define CHECK_EQ(a, b) check_eq_at((uint64_t)(a), (uint64_t)(b), #a " == " #b, __FILE__, __LINE__)
 #define CHECK_OK(c)    check_eq_at((uint64_t)(int64_t)(c), 0, #c, __FILE__, __LINE__)
 #define CHECK_RC(c, rc)                                                                            \
-	check_eq_at((uint64_t)(int64_t)(c), (uint64_t)(int64_t)(rc), #c " -> " #rc, __FILE__, __LINE__)
+	check_eq_at((uint64_t)(int64_t)(c), (uint64_t)(int64_t)(rc), #c " -> " #rc, __FILE__,      \
+		    __LINE__)
 
 /* Reproducible numbers: NEST_SEED in the environment, or a fixed seed. */
 uint64_t test_seed(void);
@@ -126,12 +127,12 @@ struct fix {
 	struct nest_pt pt;
 	struct tcase c;
 	struct raw_geo geo;
-	nest_attr_t attr;   /* read, write, execute, accessed, dirty as far as the format has them */
-	nest_attr_t w;      /* write, and dirty, which not every format has without it */
-	uint64_t page;      /* smallest page */
-	unsigned top;       /* level of the root's entries */
-	unsigned max_leaf;  /* largest level at which leaves stand */
-	uint64_t tables0;   /* allocations of the empty table */
+	nest_attr_t attr;  /* read, write, execute, accessed, dirty as far as the format has them */
+	nest_attr_t w;     /* write, and dirty, which not every format has without it */
+	uint64_t page;     /* smallest page */
+	unsigned top;      /* level of the root's entries */
+	unsigned max_leaf; /* largest level at which leaves stand */
+	uint64_t tables0;  /* allocations of the empty table */
 };
 
 void fix_open(struct fix *f, const struct tcase *c);

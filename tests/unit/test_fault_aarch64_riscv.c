@@ -194,8 +194,10 @@ static const struct riscv_row riscv_rows[] = {
 	  RV(0x80001000, true, NEST_W, false, 0x3000) },
 	{ __LINE__, 23, 0x3000, 0x20000400, 0x6ab04073,
 	  RV(0x80001000, true, NEST_W, false, 0x3000) },
-	/* The guest's page walk: reads and writes, of 64 and 32 bits; stval is not the entry's
-	   address. */
+	/*
+	 * The guest's page walk: reads and writes, of 64 and 32 bits; stval is not the entry's
+	 * address.
+	 */
 	{ __LINE__, 20, 0x3fff, 0x20000402, 0x3000, RV(0x80001008, true, NEST_R, true, 0x3fff) },
 	{ __LINE__, 21, 0x3fff, 0x20000402, 0x3000, RV(0x80001008, true, NEST_R, true, 0x3fff) },
 	{ __LINE__, 21, 0x3fff, 0x20000402, 0x3020, RV(0x80001008, true, NEST_W, true, 0x3fff) },
@@ -224,8 +226,10 @@ static void riscv_guest_page_faults(void **state)
 
 static void riscv_other_causes_are_not_guest_page_faults(void **state)
 {
-	/* Load page fault, virtual instruction, ecall from VS, VS external interrupt (21 and 23
-	 * too). */
+	/*
+	 * Load page fault, virtual instruction, ecall from VS, VS external interrupt (21 and 23
+	 * too).
+	 */
 	static const uint64_t scause[] = {
 		13, 22, 10, 0x800000000000000a, 0x8000000000000015, 0x8000000000000017, 0, 24
 	};

@@ -251,7 +251,8 @@ static void test_room_and_arguments(void **state)
 static void test_wild_cells(void **state)
 {
 	(void)state;
-	/* Three and four cells are legal, but no plain numbers; five are not legal; size-cells 0.
+	/*
+	 * Three and four cells are legal, but no plain numbers; five are not legal; size-cells 0.
 	 */
 	for (uint32_t ac = 0; ac < 6; ac++) {
 		for (uint32_t sc = 0; sc < 6; sc++) {

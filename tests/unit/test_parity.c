@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whoever comes from the Rust crate page_table_multiarch finds each of its functions again: one test
- * for each, in the order of docs/parity.md. x86-64's first stage is the crate's own example.
+ * Whoever comes from the Rust crate page_table_multiarch finds each of its functions again: one
+ * test for each, in the order of docs/parity.md. x86-64's first stage is the crate's own example.
  */
 #include "support.h"
 
@@ -50,7 +50,7 @@ static void root_paddr_is_root(void **state)
 
 static void map_with_a_page_size_is_map_of_that_size(void **state)
 {
-	const uint64_t sizes[] = {size_4k, size_2m, size_1g};
+	const uint64_t sizes[] = { size_4k, size_2m, size_1g };
 	struct nest_mapping m;
 
 	(void)state;
@@ -175,7 +175,7 @@ static int count_all(void *ctx, const struct nest_mapping *m)
 
 static void walk_visits_tables_and_leaves(void **state)
 {
-	unsigned n[2] = {0, 0};
+	unsigned n[2] = { 0, 0 };
 
 	(void)state;
 	open_x86();
@@ -188,7 +188,7 @@ static void walk_visits_tables_and_leaves(void **state)
 
 static void copy_from_is_share(void **state)
 {
-	struct nest_pt_config cfg = {.format = &nest_fmt_x86_64, .features = NEST_FEAT_1G};
+	struct nest_pt_config cfg = { .format = &nest_fmt_x86_64, .features = NEST_FEAT_1G };
 	const uint64_t kernel = 0xffff800000000000u;
 	struct nest_mapping m;
 	struct nest_pt user;
@@ -242,10 +242,8 @@ static void invalid_addresses_are_range_errors(void **state)
 {
 	(void)state;
 	open_x86();
-	CHECK_RC(nest_pt_map(&f.pt, 0, (uint64_t)1 << 52, size_4k, NEST_RW, 0, NULL),
-		 NEST_E_RANGE);
-	CHECK_RC(nest_pt_map(&f.pt, (uint64_t)1 << 47, 0, size_4k, NEST_RW, 0, NULL),
-		 NEST_E_RANGE);
+	CHECK_RC(nest_pt_map(&f.pt, 0, (uint64_t)1 << 52, size_4k, NEST_RW, 0, NULL), NEST_E_RANGE);
+	CHECK_RC(nest_pt_map(&f.pt, (uint64_t)1 << 47, 0, size_4k, NEST_RW, 0, NULL), NEST_E_RANGE);
 	CHECK_OK(nest_pt_map(&f.pt, 0xffff800000000000u, 0, size_4k, NEST_RW, 0, NULL));
 	fix_close(&f);
 }
@@ -296,9 +294,12 @@ static void an_entry_is_changed_by_building_it_again(void **state)
 /* READ, WRITE, EXECUTE, USER, DEVICE, UNCACHED. */
 static void mapping_flags_have_their_attributes(void **state)
 {
-	const nest_attr_t attrs[] = {NEST_R,          NEST_RW,
-				     NEST_RX,         NEST_R | NEST_U,
-				     NEST_RW | NEST_MT_DEVICE, NEST_RW | NEST_MT_UC};
+	const nest_attr_t attrs[] = { NEST_R,
+				      NEST_RW,
+				      NEST_RX,
+				      NEST_R | NEST_U,
+				      NEST_RW | NEST_MT_DEVICE,
+				      NEST_RW | NEST_MT_UC };
 	struct nest_mapping m;
 
 	(void)state;

@@ -9,7 +9,7 @@ static struct arena arena;
 
 static struct nest_pt_config config(const struct nest_format *format)
 {
-	return (struct nest_pt_config){.format = format, .host = &arena.host, .ctx = &arena};
+	return (struct nest_pt_config){ .format = format, .host = &arena.host, .ctx = &arena };
 }
 
 static void expect_init(const struct nest_pt_config *cfg, int rc)
@@ -94,7 +94,7 @@ struct geometry {
 	uint32_t features;
 	unsigned first, last; /* input address bits */
 	unsigned levels;
-	unsigned root_kib;    /* for `first`; doubles with every bit above `grow` */
+	unsigned root_kib; /* for `first`; doubles with every bit above `grow` */
 	unsigned grow;
 };
 
@@ -103,52 +103,52 @@ struct geometry {
  * tables before it adds a level. Others: SDM 29.3.2, APM 5.3, RISC-V 18.5.1, LoongArch 5.4.5.
  */
 static const struct geometry geometries[] = {
-	{&nest_fmt_aarch64_s2_4k, 0, 32, 34, 2, 16, 30},
-	{&nest_fmt_aarch64_s2_4k, 0, 35, 39, 3, 4, 64},
-	{&nest_fmt_aarch64_s2_4k, 0, 40, 43, 3, 8, 39},
-	{&nest_fmt_aarch64_s2_4k, 0, 44, 48, 4, 4, 64},
-	{&nest_fmt_aarch64_s2_4k, NEST_FEAT_LPA2, 49, 52, 4, 8, 48},
-	{&nest_fmt_aarch64_s2_16k, 0, 32, 36, 2, 16, 64},
-	{&nest_fmt_aarch64_s2_16k, 0, 37, 40, 2, 32, 36},
-	{&nest_fmt_aarch64_s2_16k, 0, 41, 47, 3, 16, 64},
-	{&nest_fmt_aarch64_s2_16k, 0, 48, 48, 3, 32, 64},
-	{&nest_fmt_aarch64_s2_16k, NEST_FEAT_LPA2, 49, 51, 3, 64, 48},
-	{&nest_fmt_aarch64_s2_16k, NEST_FEAT_LPA2, 52, 52, 4, 16, 64},
-	{&nest_fmt_aarch64_s2_64k, 0, 34, 42, 2, 64, 64},
-	{&nest_fmt_aarch64_s2_64k, 0, 43, 46, 2, 128, 42},
-	{&nest_fmt_aarch64_s2_64k, 0, 47, 48, 3, 64, 64},
-	{&nest_fmt_aarch64_s2_64k, NEST_FEAT_LPA, 49, 52, 3, 64, 64},
-	{&nest_fmt_aarch64_s1_4k, 0, 31, 39, 3, 4, 64},
-	{&nest_fmt_aarch64_s1_4k, 0, 40, 48, 4, 4, 64},
-	{&nest_fmt_aarch64_s1_4k, NEST_FEAT_LPA2, 49, 52, 5, 4, 64},
-	{&nest_fmt_aarch64_s1_16k, 0, 37, 47, 3, 16, 64},
-	{&nest_fmt_aarch64_s1_16k, 0, 48, 48, 4, 16, 64},
-	{&nest_fmt_aarch64_s1_64k, 0, 30, 42, 2, 64, 64},
-	{&nest_fmt_aarch64_s1_64k, 0, 43, 48, 3, 64, 64},
-	{&nest_fmt_aarch64_s1_64k, NEST_FEAT_LPA, 49, 52, 3, 64, 64},
-	{&nest_fmt_ept, 0, 48, 48, 4, 4, 64},
-	{&nest_fmt_ept, NEST_FEAT_LA57, 57, 57, 5, 4, 64},
-	{&nest_fmt_npt, 0, 48, 48, 4, 4, 64},
-	{&nest_fmt_npt, NEST_FEAT_LA57, 57, 57, 5, 4, 64},
-	{&nest_fmt_x86_64, 0, 48, 48, 4, 4, 64},
-	{&nest_fmt_x86_64, NEST_FEAT_LA57, 57, 57, 5, 4, 64},
-	{&nest_fmt_riscv_g, 0, 41, 41, 3, 16, 64},
-	{&nest_fmt_riscv_g, 0, 50, 50, 4, 16, 64},
-	{&nest_fmt_riscv_g, 0, 59, 59, 5, 16, 64},
-	{&nest_fmt_riscv_sv, 0, 39, 39, 3, 4, 64},
-	{&nest_fmt_riscv_sv, 0, 48, 48, 4, 4, 64},
-	{&nest_fmt_riscv_sv, 0, 57, 57, 5, 4, 64},
-	{&nest_fmt_loongarch_s2_4k, 0, 39, 39, 3, 4, 64},
-	{&nest_fmt_loongarch_s2_4k, 0, 48, 48, 4, 4, 64},
-	{&nest_fmt_loongarch_s2_16k, 0, 47, 47, 3, 16, 64},
-	{&nest_fmt_loongarch_s1_4k, 0, 39, 39, 3, 4, 64},
-	{&nest_fmt_loongarch_s1_4k, 0, 48, 48, 4, 4, 64},
-	{&nest_fmt_loongarch_s1_16k, 0, 47, 47, 3, 16, 64},
+	{ &nest_fmt_aarch64_s2_4k, 0, 32, 34, 2, 16, 30 },
+	{ &nest_fmt_aarch64_s2_4k, 0, 35, 39, 3, 4, 64 },
+	{ &nest_fmt_aarch64_s2_4k, 0, 40, 43, 3, 8, 39 },
+	{ &nest_fmt_aarch64_s2_4k, 0, 44, 48, 4, 4, 64 },
+	{ &nest_fmt_aarch64_s2_4k, NEST_FEAT_LPA2, 49, 52, 4, 8, 48 },
+	{ &nest_fmt_aarch64_s2_16k, 0, 32, 36, 2, 16, 64 },
+	{ &nest_fmt_aarch64_s2_16k, 0, 37, 40, 2, 32, 36 },
+	{ &nest_fmt_aarch64_s2_16k, 0, 41, 47, 3, 16, 64 },
+	{ &nest_fmt_aarch64_s2_16k, 0, 48, 48, 3, 32, 64 },
+	{ &nest_fmt_aarch64_s2_16k, NEST_FEAT_LPA2, 49, 51, 3, 64, 48 },
+	{ &nest_fmt_aarch64_s2_16k, NEST_FEAT_LPA2, 52, 52, 4, 16, 64 },
+	{ &nest_fmt_aarch64_s2_64k, 0, 34, 42, 2, 64, 64 },
+	{ &nest_fmt_aarch64_s2_64k, 0, 43, 46, 2, 128, 42 },
+	{ &nest_fmt_aarch64_s2_64k, 0, 47, 48, 3, 64, 64 },
+	{ &nest_fmt_aarch64_s2_64k, NEST_FEAT_LPA, 49, 52, 3, 64, 64 },
+	{ &nest_fmt_aarch64_s1_4k, 0, 31, 39, 3, 4, 64 },
+	{ &nest_fmt_aarch64_s1_4k, 0, 40, 48, 4, 4, 64 },
+	{ &nest_fmt_aarch64_s1_4k, NEST_FEAT_LPA2, 49, 52, 5, 4, 64 },
+	{ &nest_fmt_aarch64_s1_16k, 0, 37, 47, 3, 16, 64 },
+	{ &nest_fmt_aarch64_s1_16k, 0, 48, 48, 4, 16, 64 },
+	{ &nest_fmt_aarch64_s1_64k, 0, 30, 42, 2, 64, 64 },
+	{ &nest_fmt_aarch64_s1_64k, 0, 43, 48, 3, 64, 64 },
+	{ &nest_fmt_aarch64_s1_64k, NEST_FEAT_LPA, 49, 52, 3, 64, 64 },
+	{ &nest_fmt_ept, 0, 48, 48, 4, 4, 64 },
+	{ &nest_fmt_ept, NEST_FEAT_LA57, 57, 57, 5, 4, 64 },
+	{ &nest_fmt_npt, 0, 48, 48, 4, 4, 64 },
+	{ &nest_fmt_npt, NEST_FEAT_LA57, 57, 57, 5, 4, 64 },
+	{ &nest_fmt_x86_64, 0, 48, 48, 4, 4, 64 },
+	{ &nest_fmt_x86_64, NEST_FEAT_LA57, 57, 57, 5, 4, 64 },
+	{ &nest_fmt_riscv_g, 0, 41, 41, 3, 16, 64 },
+	{ &nest_fmt_riscv_g, 0, 50, 50, 4, 16, 64 },
+	{ &nest_fmt_riscv_g, 0, 59, 59, 5, 16, 64 },
+	{ &nest_fmt_riscv_sv, 0, 39, 39, 3, 4, 64 },
+	{ &nest_fmt_riscv_sv, 0, 48, 48, 4, 4, 64 },
+	{ &nest_fmt_riscv_sv, 0, 57, 57, 5, 4, 64 },
+	{ &nest_fmt_loongarch_s2_4k, 0, 39, 39, 3, 4, 64 },
+	{ &nest_fmt_loongarch_s2_4k, 0, 48, 48, 4, 4, 64 },
+	{ &nest_fmt_loongarch_s2_16k, 0, 47, 47, 3, 16, 64 },
+	{ &nest_fmt_loongarch_s1_4k, 0, 39, 39, 3, 4, 64 },
+	{ &nest_fmt_loongarch_s1_4k, 0, 48, 48, 4, 4, 64 },
+	{ &nest_fmt_loongarch_s1_16k, 0, 47, 47, 3, 16, 64 },
 };
 
 static void geometry_is_the_manuals(void **state)
 {
-	static const unsigned index_bits[] = {9, 11, 13};
+	static const unsigned index_bits[] = { 9, 11, 13 };
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(geometries) / sizeof(*geometries); i++) {
@@ -160,7 +160,8 @@ static void geometry_is_the_manuals(void **state)
 			uint64_t kib = g->root_kib;
 			struct nest_pt pt;
 
-			snprintf(test_case, sizeof(test_case), "%s 0x%x ia %u", c.name, c.features, b);
+			snprintf(test_case, sizeof(test_case), "%s 0x%x ia %u", c.name, c.features,
+				 b);
 			if (g->grow < g->first)
 				kib <<= b - g->first;
 			cfg.features = g->features;
@@ -235,7 +236,7 @@ static void ranges(const struct tcase *c)
 	refuse_range(&f, end - f.page, 2 * f.page, NEST_E_RANGE);
 	refuse_range(&f, base[0] + f.page, ~(f.page - 1), NEST_E_RANGE);
 	if (!(c->flags & NEST_PT_UPPER)) {
-		CHECK_RC(nest_pt_query(&f.pt, base[0] + size, &(struct nest_mapping){0}),
+		CHECK_RC(nest_pt_query(&f.pt, base[0] + size, &(struct nest_mapping){ 0 }),
 			 NEST_E_RANGE);
 		refuse_range(&f, base[0] + size, f.page, NEST_E_RANGE);
 		refuse_range(&f, base[0] + size - f.page, 2 * f.page, NEST_E_RANGE);
@@ -273,8 +274,9 @@ static void every_call_refuses_bad_ranges(void **state)
 
 static void outputs(const struct tcase *c)
 {
-	struct nest_pt_config cfg = {.format = c->format, .features = c->features,
-				     .ia_bits = c->ia_bits, .oa_bits = 36};
+	struct nest_pt_config cfg = {
+		.format = c->format, .features = c->features, .ia_bits = c->ia_bits, .oa_bits = 36
+	};
 	struct fix f;
 	struct nest_pt small;
 	uint64_t ia, oa = (uint64_t)1 << c->info.oa_default, page;
@@ -329,7 +331,8 @@ static void arguments(const struct tcase *c)
 		uint32_t flag = 1u << bit;
 
 		if (bit >= 8)
-			CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, flag, NULL), NEST_E_INVAL);
+			CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, flag, NULL),
+				 NEST_E_INVAL);
 		if (flag & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) {
 			CHECK_RC(nest_pt_unmap(&f.pt, ia, p, flag, NULL), NEST_E_INVAL);
 			CHECK_RC(nest_pt_protect(&f.pt, ia, p, 0, f.w, flag, NULL), NEST_E_INVAL);
@@ -341,8 +344,9 @@ static void arguments(const struct tcase *c)
 			CHECK_RC(nest_pt_protect(&f.pt, ia, p, 0, flag, 0, NULL), NEST_E_INVAL);
 		}
 	}
-	CHECK_RC(nest_pt_map(&f.pt, ia, 0, p, f.attr, NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED, NULL),
-		 NEST_E_INVAL);
+	CHECK_RC(
+		nest_pt_map(&f.pt, ia, 0, p, f.attr, NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED, NULL),
+		NEST_E_INVAL);
 	CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, NEST_UNMAP_SPARSE, NULL), NEST_E_INVAL);
 	CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, (nest_attr_t)6 << 8 | NEST_R, 0, NULL),
 		 NEST_E_INVAL);
@@ -387,8 +391,9 @@ static void every_call_refuses_bad_arguments(void **state)
 	sweep(SWEEP_DEFAULT_WIDTH, arguments);
 }
 
-static const struct nest_format *const upper_formats[] = {
-	&nest_fmt_aarch64_s1_4k, &nest_fmt_aarch64_s1_16k, &nest_fmt_aarch64_s1_64k};
+static const struct nest_format *const upper_formats[] = { &nest_fmt_aarch64_s1_4k,
+							   &nest_fmt_aarch64_s1_16k,
+							   &nest_fmt_aarch64_s1_64k };
 
 /* The upper region of a first stage: addresses with every bit above the width set. */
 static void upper_region_has_its_own_addresses(void **state)
@@ -404,7 +409,8 @@ static void upper_region_has_its_own_addresses(void **state)
 		low = place(&f, PLACE_LOW, f.page);
 		CHECK_EQ(low, ~(uint64_t)0 << c.ia_bits);
 		CHECK_OK(nest_pt_map(&f.pt, low, 0x8000000, 4 * f.page, f.attr, 0, NULL));
-		CHECK_OK(nest_pt_map(&f.pt, 0 - 3 * f.page, 0x9000000, 3 * f.page, f.attr, 0, NULL));
+		CHECK_OK(
+			nest_pt_map(&f.pt, 0 - 3 * f.page, 0x9000000, 3 * f.page, f.attr, 0, NULL));
 		check_range(&f, low, 0x8000000, 4 * f.page, f.attr);
 		check_range(&f, 0 - 3 * f.page, 0x9000000, 3 * f.page, f.attr);
 		check_consistent(&f);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is flushed, when, and what comes after: write, then invalidate, then reuse. The arena's watch
- * refuses a table that is freed before its flush in every test; here are the finer promises.
+ * What is flushed, when, and what comes after: write, then invalidate, then reuse. The arena's
+ * watch refuses a table that is freed before its flush in every test; here are the finer promises.
  */
 #include "support.h"
 
@@ -10,7 +10,7 @@ struct ledger {
 	struct fix *f;
 	uint64_t bytes;
 	unsigned leaves;
-	nest_ia_t ia;  /* of the last one */
+	nest_ia_t ia; /* of the last one */
 	nest_pa_t pa;
 };
 
@@ -29,7 +29,7 @@ static void on_release(void *ctx, const struct nest_mapping *leaf)
 
 static void listen(struct fix *f, struct nest_gather *g, struct ledger *l)
 {
-	*l = (struct ledger){.f = f};
+	*l = (struct ledger){ .f = f };
 	nest_gather_init(g, &f->pt);
 	nest_gather_on_release(g, on_release, l);
 	arena_mark(&f->a);
@@ -182,8 +182,13 @@ static void a_full_gather_is_synced_early(void **state)
 	sweep(SWEEP_DEFAULT_WIDTH, overflow);
 }
 
-static const char *const idle[] = {"skip", "sparse unmap of holes", "protect by nothing",
-				   "protect to the same", "replace by the same", "split", "merge"};
+static const char *const idle[] = { "skip",
+				    "sparse unmap of holes",
+				    "protect by nothing",
+				    "protect to the same",
+				    "replace by the same",
+				    "split",
+				    "merge" };
 
 static int change_nothing(struct fix *f, unsigned op, uint64_t ia)
 {

@@ -2,7 +2,8 @@
 /*
  * Hardware that sets accessed and dirty at the worst moment: after the engine has read a leaf and
  * before it replaces it. The host's sync callback, which is called in between, plays the walker:
- * it writes to the leaf as hardware would, by a literal of the format's bits. What it sets must not be lost.
+ * it writes to the leaf as hardware would, by a literal of the format's bits. What it sets must not
+ * be lost.
  */
 #include "support.h"
 
@@ -20,11 +21,9 @@ static const struct {
 	/* A 6, D 7 */
 	{ &nest_fmt_riscv_g, NEST_FEAT_HW_AD, NEST_RWX, 0xc0 },
 	/* AF 10, S2AP write 7: needs a break */
-	{ &nest_fmt_aarch64_s2_4k, NEST_FEAT_HW_AD,
-	  NEST_RWX | NEST_DBM, 0x480 },
+	{ &nest_fmt_aarch64_s2_4k, NEST_FEAT_HW_AD, NEST_RWX | NEST_DBM, 0x480 },
 	/* and without one */
-	{ &nest_fmt_aarch64_s2_4k,
-	  NEST_FEAT_HW_AD | NEST_FEAT_BBM2, NEST_RWX | NEST_DBM, 0x480 },
+	{ &nest_fmt_aarch64_s2_4k, NEST_FEAT_HW_AD | NEST_FEAT_BBM2, NEST_RWX | NEST_DBM, 0x480 },
 };
 
 static uint64_t *victim;
@@ -62,7 +61,9 @@ static void what_hardware_sets_during_a_split_is_kept(void **state)
 		assert_int_equal(nest_pt_query(&pt, 0, &m), NEST_OK);
 		assert_int_equal(m.size, block);
 		assert_false(m.attr & (NEST_ACCESSED | NEST_DIRTY));
-		/* The leaf: entry 0 of every table down to level 1; bits 47:12 or 53:10 lead there. */
+		/*
+		 * The leaf: entry 0 of every table down to level 1; bits 47:12 or 53:10 lead there.
+		 */
 		table = nest_pt_root(&pt);
 		for (unsigned level = nest_pt_levels(&pt) - 1; level > 1; level--) {
 			uint64_t e = *(uint64_t *)arena_ptr(&a, table);
@@ -79,7 +80,8 @@ static void what_hardware_sets_during_a_split_is_kept(void **state)
 
 			assert_int_equal(nest_pt_query(&pt, ia, &m), want);
 			if (!want)
-				assert_int_equal(m.attr, machines[i].attr | NEST_ACCESSED | NEST_DIRTY);
+				assert_int_equal(m.attr,
+						 machines[i].attr | NEST_ACCESSED | NEST_DIRTY);
 		}
 		nest_pt_destroy(&pt);
 		assert_int_equal(a.outstanding, 0);

@@ -111,8 +111,9 @@ static void *zero_virt(void *ctx, nest_pa_t pa)
 static void at_zero(const struct tcase *c)
 {
 	static struct arena a;
-	struct nest_pt_config cfg = {.format = c->format, .features = c->features,
-				     .ia_bits = c->ia_bits, .ctx = &a};
+	struct nest_pt_config cfg = {
+		.format = c->format, .features = c->features, .ia_bits = c->ia_bits, .ctx = &a
+	};
 	struct nest_mapping m;
 	struct nest_host host;
 	struct nest_pt pt;
@@ -317,10 +318,11 @@ static void prepare(const struct tcase *c)
 		at_start = snap_take(&f);
 		f.a.host.alloc = alloc_unchanged;
 		if (op == 0)
-			CHECK_OK(nest_pt_map(&f.pt, a.ia + 2 * a.s, a.p, a.s + a.p, f.attr, 0, NULL));
+			CHECK_OK(nest_pt_map(&f.pt, a.ia + 2 * a.s, a.p, a.s + a.p, f.attr, 0,
+					     NULL));
 		else if (op == 1)
-			CHECK_OK(nest_pt_protect(&f.pt, a.ia + a.s - a.p, 2 * a.p, 0, f.w, 0,
-						 NULL));
+			CHECK_OK(
+				nest_pt_protect(&f.pt, a.ia + a.s - a.p, 2 * a.p, 0, f.w, 0, NULL));
 		else if (op == 2)
 			CHECK_OK(nest_pt_merge(&f.pt, a.ia, 4 * a.s, NULL));
 		else
@@ -358,8 +360,14 @@ static uint64_t pointer_bits(const struct fix *f)
 
 static void pointers(const struct tcase *c)
 {
-	static const nest_attr_t extra[] = {0, NEST_SW0 | NEST_SW1 | NEST_SW2, NEST_G, NEST_MT_UC,
-					    NEST_MT_WC, NEST_MT_WT, NEST_MT_DEVICE, NEST_U};
+	static const nest_attr_t extra[] = { 0,
+					     NEST_SW0 | NEST_SW1 | NEST_SW2,
+					     NEST_G,
+					     NEST_MT_UC,
+					     NEST_MT_WC,
+					     NEST_MT_WT,
+					     NEST_MT_DEVICE,
+					     NEST_U };
 	struct fix f;
 	struct area a;
 	struct nest_mapping m;
@@ -453,9 +461,9 @@ static void a_second_map_never_replaces_the_frame(void **state)
 
 static void rights(const struct tcase *c)
 {
-	static const nest_attr_t sets[] = {NEST_R, NEST_RW, NEST_RX, NEST_RWX, NEST_X, NEST_W};
-	static const nest_attr_t types[] = {NEST_MT_WB, NEST_MT_WT, NEST_MT_WC, NEST_MT_UC,
-					    NEST_MT_DEVICE, NEST_MT_DEVICE_STRICT};
+	static const nest_attr_t sets[] = { NEST_R, NEST_RW, NEST_RX, NEST_RWX, NEST_X, NEST_W };
+	static const nest_attr_t types[] = { NEST_MT_WB, NEST_MT_WT,     NEST_MT_WC,
+					     NEST_MT_UC, NEST_MT_DEVICE, NEST_MT_DEVICE_STRICT };
 	struct nest_mapping m;
 	struct raw_leaf l;
 	struct fix f;
@@ -515,8 +523,8 @@ static void mark_bits(const struct tcase *c)
 
 		CHECK_OK(nest_pt_mark(&f.pt, ia, n * p, value, NULL));
 		CHECK_OK(nest_pt_unmap(&f.pt, ia + 4 * p, p, NEST_UNMAP_SPARSE, NULL));
-		CHECK_OK(nest_pt_map(&f.pt, ia + 7 * p, 0x8000000, 2 * p, f.attr,
-				     NEST_MAP_REPLACE, NULL));
+		CHECK_OK(nest_pt_map(&f.pt, ia + 7 * p, 0x8000000, 2 * p, f.attr, NEST_MAP_REPLACE,
+				     NULL));
 		CHECK_OK(nest_pt_protect(&f.pt, ia, n * p, 0, f.w, NEST_UNMAP_SPARSE, NULL));
 		CHECK_OK(nest_pt_split(&f.pt, ia, n * p, 0, NULL));
 		CHECK_OK(nest_pt_merge(&f.pt, ia, n * p, NULL));

@@ -6,8 +6,8 @@
 #include "support.h"
 
 struct scene {
-	uint64_t ia;    /* two large pages (or 64 smallest ones), and as much room before them */
-	uint64_t page;  /* smallest */
+	uint64_t ia;   /* two large pages (or 64 smallest ones), and as much room before them */
+	uint64_t page; /* smallest */
 	uint64_t large;
 	nest_pa_t pa;
 };
@@ -19,7 +19,8 @@ static void set_scene(struct fix *f, struct scene *s)
 	s->page = f->page;
 	s->large = large ? span(f, f->max_leaf) : 32 * f->page;
 	if (8 * s->large > (uint64_t)1 << (f->c.ia_bits - 1))
-		s->large = span(f, f->max_leaf > 1 ? f->max_leaf - 1 : 0) * (f->max_leaf > 1 ? 1 : 32);
+		s->large = span(f, f->max_leaf > 1 ? f->max_leaf - 1 : 0) *
+			   (f->max_leaf > 1 ? 1 : 32);
 	s->ia = place(f, PLACE_TOP, 2 * s->large);
 	s->pa = 3 * s->large;
 	CHECK_OK(nest_pt_map(&f->pt, s->ia, s->pa, 2 * s->large, f->attr, 0, NULL));
@@ -98,17 +99,17 @@ static const struct {
 	const char *name;
 	op_fn fn;
 } ops[] = {
-	{"map", map_fresh},
-	{"map over two blocks", map_over_two_blocks},
-	{"map into holes", map_into_holes},
-	{"unmap across two blocks", unmap_across},
-	{"unmap the middle", unmap_middle},
-	{"sparse unmap", unmap_sparse},
-	{"protect across two blocks", protect_across},
-	{"mark", mark_fresh},
-	{"split", split_both},
-	{"split deep", split_deep},
-	{"map in one step", map_in_one_step},
+	{ "map", map_fresh },
+	{ "map over two blocks", map_over_two_blocks },
+	{ "map into holes", map_into_holes },
+	{ "unmap across two blocks", unmap_across },
+	{ "unmap the middle", unmap_middle },
+	{ "sparse unmap", unmap_sparse },
+	{ "protect across two blocks", protect_across },
+	{ "mark", mark_fresh },
+	{ "split", split_both },
+	{ "split deep", split_deep },
+	{ "map in one step", map_in_one_step },
 };
 
 static uint64_t failures;

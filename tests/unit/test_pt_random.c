@@ -63,8 +63,8 @@ static uint64_t below(struct world *w, uint64_t n)
 /* Ranges of single pages, of whole groups and blocks, and ranges that are off by a page. */
 static struct request draw(struct world *w)
 {
-	const nest_attr_t less[] = {0, 0, w->f.w, NEST_X, w->f.w | NEST_X};
-	struct request r = {.win = (unsigned)below(w, WINDOWS)};
+	const nest_attr_t less[] = { 0, 0, w->f.w, NEST_X, w->f.w | NEST_X };
+	struct request r = { .win = (unsigned)below(w, WINDOWS) };
 	uint64_t unit = 1;
 
 	switch (below(w, 4)) {
@@ -120,7 +120,7 @@ static void set_cell(struct world *w, const struct request *r, uint64_t i, struc
 /* Does a larger page stick out of the range? */
 static bool cuts(struct world *w, const struct request *r)
 {
-	uint64_t ends[2] = {r->ia, r->ia + (r->size - w->f.page)};
+	uint64_t ends[2] = { r->ia, r->ia + (r->size - w->f.page) };
 
 	for (unsigned i = 0; i < 2; i++) {
 		struct nest_mapping m;
@@ -137,8 +137,9 @@ static bool cuts(struct world *w, const struct request *r)
 
 static void random_map(struct world *w, struct request *r, struct nest_gather *g)
 {
-	static const uint32_t how[] = {0, NEST_MAP_REPLACE, NEST_MAP_REPLACE, NEST_MAP_SKIP_MAPPED};
-	static const uint32_t limit[] = {0, 0, NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL(1)};
+	static const uint32_t how[] = { 0, NEST_MAP_REPLACE, NEST_MAP_REPLACE,
+					NEST_MAP_SKIP_MAPPED };
+	static const uint32_t limit[] = { 0, 0, NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL(1) };
 	int want = NEST_OK, rc;
 
 	r->flags = how[below(w, 4)] | limit[below(w, 4)];
@@ -155,7 +156,8 @@ static void random_map(struct world *w, struct request *r, struct nest_gather *g
 	for (uint64_t i = 0; rc == NEST_OK && i < r->n; i++) {
 		if (cells(w, r)[i].kind == NEST_PTE_LEAF && (r->flags & NEST_MAP_SKIP_MAPPED))
 			continue;
-		set_cell(w, r, i, (struct cell){NEST_PTE_LEAF, r->pa + i * w->f.page, r->attr, 0});
+		set_cell(w, r, i,
+			 (struct cell){ NEST_PTE_LEAF, r->pa + i * w->f.page, r->attr, 0 });
 	}
 }
 
@@ -174,7 +176,7 @@ static void random_unmap(struct world *w, struct request *r, struct nest_gather 
 	CHECK((rc == NEST_OK && !hole && !cut) || (rc == NEST_E_NOTMAPPED && hole) ||
 	      (rc == NEST_E_HUGE && cut));
 	for (uint64_t i = 0; rc == NEST_OK && i < r->n; i++)
-		set_cell(w, r, i, (struct cell){NEST_PTE_NONE, 0, 0, 0});
+		set_cell(w, r, i, (struct cell){ NEST_PTE_NONE, 0, 0, 0 });
 }
 
 static void random_protect(struct world *w, struct request *r, struct nest_gather *g)
@@ -209,7 +211,7 @@ static void random_mark(struct world *w, struct request *r, struct nest_gather *
 		return;
 	CHECK_RC(rc, count(w, r, NEST_PTE_LEAF) ? NEST_E_MAPPED : NEST_OK);
 	for (uint64_t i = 0; rc == NEST_OK && i < r->n; i++)
-		set_cell(w, r, i, (struct cell){NEST_PTE_MARK, 0, 0, value});
+		set_cell(w, r, i, (struct cell){ NEST_PTE_MARK, 0, 0, value });
 }
 
 static void check_pages(struct world *w, unsigned win, uint64_t from, uint64_t to, uint64_t step)
@@ -255,10 +257,14 @@ static void step(struct world *w)
 	default:
 		random_map(w, &r, g);
 		break;
-	case 7: case 8: case 9: case 10:
+	case 7:
+	case 8:
+	case 9:
+	case 10:
 		random_unmap(w, &r, g);
 		break;
-	case 11: case 12:
+	case 11:
+	case 12:
 		random_protect(w, &r, g);
 		break;
 	case 13:
@@ -299,7 +305,7 @@ static void run(const struct tcase *c)
 	while (w.pages > 4096 && w.pages > (w.f.max_leaf ? 2 * span(&w.f, 1) / w.f.page : 512))
 		w.pages /= 2;
 	for (i = 0; i < WINDOWS; i++) {
-		static const enum place where[] = {PLACE_LOW, PLACE_LOW_TOP, PLACE_TOP};
+		static const enum place where[] = { PLACE_LOW, PLACE_LOW_TOP, PLACE_TOP };
 
 		w.base[i] = place(&w.f, where[i], w.pages * w.f.page);
 		w.cell[i] = calloc(w.pages, sizeof(struct cell));

@@ -34,7 +34,7 @@ static int visitor(void *ctx, const struct nest_mapping *m)
 static void walks(const struct tcase *c)
 {
 	struct fix f;
-	struct visit v = {0};
+	struct visit v = { 0 };
 	uint64_t ia, p, s1;
 	unsigned leaves, tables = 0;
 
@@ -315,7 +315,7 @@ static void same_translations(struct fix *x, struct fix *y, uint64_t ia, uint64_
 
 static void resumable(const struct tcase *c)
 {
-	static const uint64_t budgets[] = {1, 2, 7, 100, ~(uint64_t)0};
+	static const uint64_t budgets[] = { 1, 2, 7, 100, ~(uint64_t)0 };
 	struct fix x, y;
 	uint64_t window, ia, p;
 
@@ -324,7 +324,8 @@ static void resumable(const struct tcase *c)
 			fix_open(&y, c);
 			fix_open(&x, c);
 			p = x.page;
-			window = x.max_leaf > 0 && span(&x, 1) / p < 1024 ? 2 * span(&x, 1) : 256 * p;
+			window = x.max_leaf > 0 && span(&x, 1) / p < 1024 ? 2 * span(&x, 1)
+									  : 256 * p;
 			ia = place(&x, PLACE_TOP, window);
 			paint(&x, ia, window);
 			paint(&y, ia, window);
@@ -436,7 +437,7 @@ static void put_text(void *ctx, char ch)
 static void dumps(const struct tcase *c)
 {
 	struct fix f;
-	struct text empty = {.n = 0}, some = {.n = 0}, again = {.n = 0};
+	struct text empty = { .n = 0 }, some = { .n = 0 }, again = { .n = 0 };
 	unsigned lines = 0;
 
 	fix_open(&f, c);
@@ -483,7 +484,7 @@ static void dump_draws_pages_blocks_and_marks(void **state)
 		"  0000000008000-0000000008fff -> 0000010004000 r--ad wb  1 x 4K\n"
 		"  0000000200000-00000003fffff -> 0000000600000 r-xad uc  1 x 2M\n";
 	struct tcase c = tcase_of(&nest_fmt_npt, 0, 48, 0);
-	struct text t = {.n = 0};
+	struct text t = { .n = 0 };
 	struct fix f;
 	nest_attr_t ad = NEST_ACCESSED | NEST_DIRTY;
 
@@ -512,7 +513,7 @@ static void dump_draws_groups_and_negative_addresses(void **state)
 		"  0000000000000000-0000000000000fff -> 0000000080000000 rw- wb  1 x 4K\n"
 		"  ffffffffffffe000-ffffffffffffffff -> 0000000080002000 r-- wb  2 x 4K\n";
 	struct tcase c = tcase_of(&nest_fmt_aarch64_s2_4k, NEST_FEAT_CONTIG, 40, 0);
-	struct text t = {.n = 0};
+	struct text t = { .n = 0 };
 	struct fix f;
 
 	(void)state;

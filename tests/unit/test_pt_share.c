@@ -8,9 +8,12 @@
 /* A second table like f's, on the same host. */
 static void twin(struct fix *f, struct nest_pt *pt)
 {
-	struct nest_pt_config cfg = {.format = f->c.format, .features = f->c.features,
-				     .ia_bits = f->c.ia_bits, .flags = f->c.flags,
-				     .host = &f->a.host, .ctx = &f->a};
+	struct nest_pt_config cfg = { .format = f->c.format,
+				      .features = f->c.features,
+				      .ia_bits = f->c.ia_bits,
+				      .flags = f->c.flags,
+				      .host = &f->a.host,
+				      .ctx = &f->a };
 
 	CHECK_OK(nest_pt_init(pt, &cfg));
 }
@@ -155,7 +158,7 @@ static void share_is_all_or_nothing(void **state)
 static void share_refuses_another_geometry(void **state)
 {
 	struct tcase c = tcase_of(&nest_fmt_riscv_g, 0, 41, 0);
-	struct nest_pt_config cfg = {.format = &nest_fmt_riscv_g, .ia_bits = 41};
+	struct nest_pt_config cfg = { .format = &nest_fmt_riscv_g, .ia_bits = 41 };
 	struct nest_pt dst;
 	struct nest_host host;
 	struct fix f;

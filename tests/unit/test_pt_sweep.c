@@ -27,9 +27,9 @@ static unsigned classes(const struct fix *f, struct size_class out[2 * NEST_MAX_
 	for (unsigned l = 0; l <= f->max_leaf; l++) {
 		uint64_t s = span(f, l);
 
-		out[n++] = (struct size_class){l, false, s, l ? span(f, l - 1) : s};
+		out[n++] = (struct size_class){ l, false, s, l ? span(f, l - 1) : s };
 		if (group(f, l))
-			out[n++] = (struct size_class){l, true, group(f, l), s};
+			out[n++] = (struct size_class){ l, true, group(f, l), s };
 	}
 	return n;
 }
@@ -48,7 +48,10 @@ static void each_class(const struct tcase *c)
 			unsigned where = turn ? PLACE_TOP : (i + c->ia_bits) % PLACE_TOP;
 			size_t len = strlen(test_case);
 
-			/* Two pages and as much on both sides must fit in half the width and the output. */
+			/*
+			 * Two pages and as much on both sides must fit in half the width and the
+			 * output.
+			 */
 			if (4 * k[i].size > (uint64_t)1 << (c->ia_bits - 1) ||
 			    16 * k[i].size > (uint64_t)1 << c->info.oa_default)
 				continue;
@@ -111,11 +114,21 @@ static unsigned cuts(const struct fix *f, const struct size_class *k, struct cut
 {
 	uint64_t s = k->size, u = k->sub, p = f->page;
 	const struct cut all[] = {
-		{0, s},              {s, 2 * s},         {0, 2 * s},
-		{0, u},              {s - u, s},         {s - u, s + u},
-		{s / 2, s / 2 + u},  {0, p},             {s - p, s},
-		{s - p, s + p},      {s / 2, s / 2 + p}, {2 * s - p, 2 * s},
-		{p, 2 * s - p},      {0, 2 * s - p},     {s / 2 + p, s + s / 2 - p},
+		{ 0, s },
+		{ s, 2 * s },
+		{ 0, 2 * s },
+		{ 0, u },
+		{ s - u, s },
+		{ s - u, s + u },
+		{ s / 2, s / 2 + u },
+		{ 0, p },
+		{ s - p, s },
+		{ s - p, s + p },
+		{ s / 2, s / 2 + p },
+		{ 2 * s - p, 2 * s },
+		{ p, 2 * s - p },
+		{ 0, 2 * s - p },
+		{ s / 2 + p, s + s / 2 - p },
 	};
 	unsigned n = 0;
 
@@ -136,8 +149,16 @@ static void check_cut(struct fix *f, const struct size_class *k, uint64_t ia, co
 		      void (*inside)(struct fix *f, const struct size_class *k, uint64_t ia,
 				     uint64_t at))
 {
-	const uint64_t at[] = {0, c->from - 1, c->from, c->from + f->page - 1, (c->from + c->to) / 2,
-			       c->to - 1, c->to, k->size - 1, k->size, 2 * k->size - 1};
+	const uint64_t at[] = { 0,
+				c->from - 1,
+				c->from,
+				c->from + f->page - 1,
+				(c->from + c->to) / 2,
+				c->to - 1,
+				c->to,
+				k->size - 1,
+				k->size,
+				2 * k->size - 1 };
 
 	for (unsigned i = 0; i < sizeof(at) / sizeof(*at); i++) {
 		if (at[i] >= 2 * k->size)
@@ -475,7 +496,7 @@ static void merge_leaves_what_is_no_whole_run(void **state)
 static void mark_range(struct fix *f, const struct size_class *k, uint64_t ia)
 {
 	uint64_t size = k->sub < k->size ? 2 * k->sub : 2 * k->size, p = f->page;
-	static const uint64_t values[] = {0, 1, 0x123456789abc, NEST_MARK_MAX};
+	static const uint64_t values[] = { 0, 1, 0x123456789abc, NEST_MARK_MAX };
 	struct nest_mapping q;
 
 	if (size / p > 1024)

@@ -197,8 +197,10 @@ static void vttbr_has_root_and_vmid(void **state)
 	nest_pt_destroy(&t.pt);
 }
 
-/* TCR_EL1: as VTCR for the lower half, but no SL0; 7 EPD0, 21:16 T1SZ, 23 EPD1, 31:30 TG1, 34:32
- * IPS. */
+/*
+ * TCR_EL1: as VTCR for the lower half, but no SL0; 7 EPD0, 21:16 T1SZ, 23 EPD1, 31:30 TG1, 34:32
+ * IPS.
+ */
 static void tcr_el1_for_one_half_or_both(void **state)
 {
 	struct table lower, upper;
@@ -341,11 +343,9 @@ static void aarch64_features_from_id_registers(void **state)
 		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_AD | NEST_FEAT_XNX | NEST_FEAT_S2FWB |
 		     NEST_FEAT_BBM2 | NEST_FEAT_LPA2));
 	assert_true(nest_aarch64_features(S1_16K, &all) ==
-		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_AD | NEST_FEAT_BBM2 |
-		     NEST_FEAT_LPA2));
+		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_AD | NEST_FEAT_BBM2 | NEST_FEAT_LPA2));
 	assert_true(nest_aarch64_features(S1_64K, &all) ==
-		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_AD | NEST_FEAT_BBM2 |
-		     NEST_FEAT_LPA));
+		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_AD | NEST_FEAT_BBM2 | NEST_FEAT_LPA));
 	assert_int_equal(nest_aarch64_oa_bits(&all, NEST_FEAT_LPA2), 52);
 	assert_int_equal(nest_aarch64_oa_bits(&all, NEST_FEAT_LPA), 52);
 	assert_int_equal(nest_aarch64_oa_bits(&all, 0), 48);

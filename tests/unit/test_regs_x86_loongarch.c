@@ -78,8 +78,10 @@ static void ncr3_and_cr3_have_the_root(void **state)
 
 static void page_walk_registers_describe_the_directories(void **state)
 {
-	/* PWCL: PT 4:0/9:5, DIR1 14:10/19:15, DIR2 24:20/29:25. PWCH: DIR3 5:0/11:6, DIR4
-	 * 17:12/23:18 */
+	/*
+	 * PWCL: PT 4:0/9:5, DIR1 14:10/19:15, DIR2 24:20/29:25. PWCH: DIR3 5:0/11:6, DIR4
+	 * 17:12/23:18
+	 */
 	static const struct {
 		const struct nest_format *fmt;
 		uint32_t features;

@@ -33,7 +33,7 @@ struct world {
 	_Alignas(32) uint64_t memory[TABLES][4];
 	bool used[TABLES];
 	unsigned live;
-	long fail_in;	    /* the allocation that fails, counted down; below 0: none */
+	long fail_in; /* the allocation that fails, counted down; below 0: none */
 	struct page flat[TOY_PAGES];
 };
 
@@ -87,10 +87,9 @@ static void start(struct world *w, const struct nest_format *format, uint32_t fe
 
 	memset(w, 0, sizeof(*w));
 	w->fail_in = -1;
-	w->host = (struct nest_host){ .alloc = toy_alloc,
-				      .free = toy_free,
-				      .to_virt = toy_virt,
-				      .tlb_flush = toy_flush };
+	w->host = (struct nest_host){
+		.alloc = toy_alloc, .free = toy_free, .to_virt = toy_virt, .tlb_flush = toy_flush
+	};
 	config.host = &w->host;
 	assert_int_equal(nest_pt_init(&w->pt, &config), NEST_OK);
 }
@@ -164,7 +163,7 @@ enum kind { MAP, REPLACE, SKIP, SMALL, UNMAP, SPARSE, PROTECT, MARK, SPLIT0, SPL
 struct step {
 	enum kind kind;
 	unsigned first, count; /* pages */
-	unsigned shift;	       /* frames: off by so many pages */
+	unsigned shift;        /* frames: off by so many pages */
 	nest_attr_t attr;
 };
 
@@ -295,13 +294,16 @@ static unsigned make_steps(struct step *out, const unsigned *edges, unsigned nr_
 	for (unsigned k = 0; k < KINDS; k++)
 		for (unsigned a = 0; a < nr_edges; a++)
 			for (unsigned b = a + 1; b < nr_edges; b++)
-				for (unsigned v = 0; v < (k <= SMALL ? 3u : k == PROTECT ? 2u : 1u); v++)
-					out[n++] = (struct step){
-						.kind = (enum kind)k,
-						.first = edges[a],
-						.count = edges[b] - edges[a],
-						.shift = v == 2 ? 17 : 0,
-						.attr = v == 1 ? NEST_R : NEST_RWX };
+				for (unsigned v = 0; v < (k <= SMALL     ? 3u
+							  : k == PROTECT ? 2u
+									 : 1u);
+				     v++)
+					out[n++] = (struct step){ .kind = (enum kind)k,
+								  .first = edges[a],
+								  .count = edges[b] - edges[a],
+								  .shift = v == 2 ? 17 : 0,
+								  .attr = v == 1 ? NEST_R
+										 : NEST_RWX };
 	return n;
 }
 

@@ -49,7 +49,8 @@ static void second_fault(struct vmt *v)
 	CHECK_EQ(v->nr_asked, 0);
 	CHECK_EQ(vmt_at(v, ram).pa, before.pa);
 	CHECK_EQ(*(uint8_t *)arena_ptr(&v->a, before.pa), 0x77);
-	/* The entries may be in a TLB as invalid: only where that is so is a flush worth its cost.
+	/*
+	 * The entries may be in a TLB as invalid: only where that is so is a flush worth its cost.
 	 */
 	CHECK_EQ(arena_count(&v->a, EV_FLUSH) != 0, v->c.info.fresh_needs_flush);
 }
@@ -425,8 +426,10 @@ static void test_software_accessed_and_dirty_are_set(void **state)
 	vmt_close(&t);
 }
 
-/* However status is kept, a fault whose exit is RESUME leaves an entry that lets the access
- * through. */
+/*
+ * However status is kept, a fault whose exit is RESUME leaves an entry that lets the access
+ * through.
+ */
 static void write_goes_through(struct vmt *v)
 {
 	struct nest_backing fixed = fixed_at(0x80000000);

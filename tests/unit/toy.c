@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The toy formats. An entry: bit 0 valid, bit 1 leaf, address 47:5, R 60, W 61, X 62, contiguous 63.
- * They show, too, all that a format file has to contain.
+ * The toy formats. An entry: bit 0 valid, bit 1 leaf, address 47:5, R 60, W 61, X 62,
+ * contiguous 63. They show, too, all that a format file has to contain.
  */
-#include "core/engine.h"
 #include "toy.h"
+#include "core/engine.h"
 
 enum { TOY_PAGE_SHIFT = 5 };
 
-#define VALID	   NEST_BIT(0)
-#define LEAF	   NEST_BIT(1)
-#define ADDRESS	   NEST_BITS(47, 5)
+#define VALID      NEST_BIT(0)
+#define LEAF       NEST_BIT(1)
+#define ADDRESS    NEST_BITS(47, 5)
 #define CONTIGUOUS NEST_BIT(63)
 
 static uint8_t ia_bits(uint32_t features)
@@ -166,17 +166,42 @@ static nest_pte_t set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest
 	return pte;
 }
 
-#define TOY(text, fresh, needs)                                                                   \
-	{ .name = (text), .stage2 = true, .absent_is_zero = true, .ia_kind = NEST_IA_PLAIN,       \
-	  .page_shift = TOY_PAGE_SHIFT, .index_bits = 2, .mark_levels = 3,                         \
-	  .features = NEST_FEAT_CONTIG, .attrs = NEST_RWX, .ia_min = ia_bits, .ia_max = ia_bits,   \
-	  .ia_default = ia_bits, .ia_ok = ia_ok, .oa_max = oa_bits, .oa_default = oa_bits,         \
-	  .leaf_levels = leaf_levels, .contig_shift = contig_shift, .fresh_flush = (fresh),        \
-	  .needs_break = (needs), .leaf = leaf, .pa_bits = pa_bits, .pa_mask = pa_mask,            \
-	  .leaf_pa = leaf_pa, .attr = attr_of, .is_contig = is_contig, .contig = contig,           \
-	  .uncontig = uncontig, .table = table, .table_pa = table_pa, .absent = absent,            \
-	  .is_leaf = is_leaf, .is_table = is_table, .is_reserved = is_reserved,                    \
-	  .soft_bits = soft_bits, .set_ad = set_ad }
+#define TOY(text, fresh, needs)                                                                    \
+	{ .name = (text),                                                                          \
+	  .stage2 = true,                                                                          \
+	  .absent_is_zero = true,                                                                  \
+	  .ia_kind = NEST_IA_PLAIN,                                                                \
+	  .page_shift = TOY_PAGE_SHIFT,                                                            \
+	  .index_bits = 2,                                                                         \
+	  .mark_levels = 3,                                                                        \
+	  .features = NEST_FEAT_CONTIG,                                                            \
+	  .attrs = NEST_RWX,                                                                       \
+	  .ia_min = ia_bits,                                                                       \
+	  .ia_max = ia_bits,                                                                       \
+	  .ia_default = ia_bits,                                                                   \
+	  .ia_ok = ia_ok,                                                                          \
+	  .oa_max = oa_bits,                                                                       \
+	  .oa_default = oa_bits,                                                                   \
+	  .leaf_levels = leaf_levels,                                                              \
+	  .contig_shift = contig_shift,                                                            \
+	  .fresh_flush = (fresh),                                                                  \
+	  .needs_break = (needs),                                                                  \
+	  .leaf = leaf,                                                                            \
+	  .pa_bits = pa_bits,                                                                      \
+	  .pa_mask = pa_mask,                                                                      \
+	  .leaf_pa = leaf_pa,                                                                      \
+	  .attr = attr_of,                                                                         \
+	  .is_contig = is_contig,                                                                  \
+	  .contig = contig,                                                                        \
+	  .uncontig = uncontig,                                                                    \
+	  .table = table,                                                                          \
+	  .table_pa = table_pa,                                                                    \
+	  .absent = absent,                                                                        \
+	  .is_leaf = is_leaf,                                                                      \
+	  .is_table = is_table,                                                                    \
+	  .is_reserved = is_reserved,                                                              \
+	  .soft_bits = soft_bits,                                                                  \
+	  .set_ad = set_ad }
 
 static const struct nest_fmt plain = TOY("toy-plain", yes, never_break);
 static const struct nest_fmt broken = TOY("toy-break", no, break_for_shape);

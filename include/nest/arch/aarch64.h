@@ -240,8 +240,10 @@ static inline size_t nest_aarch64_line(void)
 	return (size_t)4 << ((NEST_AARCH64_READ(ctr_el0) >> 16) & 15);
 }
 
-/* Clean [va, va + len) to the point of coherency: what a walker that does not look into caches
- * sees. */
+/*
+ * Clean [va, va + len) to the point of coherency: what a walker that does not look into caches
+ * sees.
+ */
 static inline void nest_aarch64_clean(const void *va, size_t len)
 {
 	size_t line = nest_aarch64_line();

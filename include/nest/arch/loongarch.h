@@ -76,8 +76,10 @@ static inline int nest_loongarch_pwcl(const struct nest_pt *pt, uint64_t *out)
 	return NEST_OK;
 }
 
-/* PWCH: DIR3, DIR4, and with NEST_FEAT_PTW the hardware walker on (bit 24). As
- * nest_loongarch_pwcl(). */
+/*
+ * PWCH: DIR3, DIR4, and with NEST_FEAT_PTW the hardware walker on (bit 24). As
+ * nest_loongarch_pwcl().
+ */
 static inline int nest_loongarch_pwch(const struct nest_pt *pt, uint64_t *out)
 {
 	if (!nest_loongarch_is(pt) || !out)

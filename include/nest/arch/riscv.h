@@ -164,7 +164,8 @@ static inline void nest_riscv_sv_flush(const struct nest_flush *what)
 		nest_riscv_sfence_vma_global(what->ia + (i << shift));
 }
 
-/* ---- Probing: the fields of hgatp that this hart implements. No guest may be running on it. ----
+/*
+ * ---- Probing: the fields of hgatp that this hart implements. No guest may be running on it. ----
  */
 
 /* What hgatp reads as after `value` was written; the old value is restored. */

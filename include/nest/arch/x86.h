@@ -33,7 +33,8 @@ int nest_npt_ncr3(const struct nest_pt *pt, uint64_t *out);
 int nest_x86_cr3(const struct nest_pt *pt, unsigned pcid, uint64_t *out);
 #define NEST_X86_CR3_NOFLUSH ((uint64_t)1 << 63)
 
-/* The features of nest_fmt_ept that MSR IA32_VMX_EPT_VPID_CAP tells; MBEC and VE are VM controls.
+/*
+ * The features of nest_fmt_ept that MSR IA32_VMX_EPT_VPID_CAP tells; MBEC and VE are VM controls.
  */
 static inline uint32_t nest_ept_features(uint64_t ept_vpid_cap)
 {
@@ -146,7 +147,8 @@ static inline uint64_t nest_x86_read_cr3(void)
 	return v;
 }
 
-/* Switches the address space, and flushes its PCID's entries unless NEST_X86_CR3_NOFLUSH is in it.
+/*
+ * Switches the address space, and flushes its PCID's entries unless NEST_X86_CR3_NOFLUSH is in it.
  */
 static inline void nest_x86_write_cr3(uint64_t v)
 {
@@ -164,7 +166,8 @@ static inline void nest_x86_flush_all(void)
 	__asm__ volatile("mov %0, %%cr4" : : "r"(cr4) : "memory");
 }
 
-/* First stage, on this CPU, with the table loaded (INVLPG takes the current PCID and global pages).
+/*
+ * First stage, on this CPU, with the table loaded (INVLPG takes the current PCID and global pages).
  */
 static inline void nest_x86_flush(const struct nest_flush *what)
 {

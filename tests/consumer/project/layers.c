@@ -6,7 +6,7 @@
 
 int main(void)
 {
-	const struct nest_vm_config config = {.pt.format = &nest_fmt_aarch64_s2_4k};
+	const struct nest_vm_config config = { .pt.format = &nest_fmt_aarch64_s2_4k };
 	struct nest_vm vm;
 
 	return nest_vm_init(&vm, &config) == NEST_E_INVAL ? 0 : 1;

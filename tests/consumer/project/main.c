@@ -32,10 +32,12 @@ static void tlb_flush(void *ctx, const struct nest_flush *what)
 
 int main(void)
 {
-	const struct nest_host host = {
-		.alloc = frame_alloc, .free = frame_free, .tlb_flush = tlb_flush};
-	const struct nest_pt_config config = {
-		.format = nest_format_by_name("aarch64-s2-4k"), .oa_bits = 48, .host = &host};
+	const struct nest_host host = { .alloc = frame_alloc,
+					.free = frame_free,
+					.tlb_flush = tlb_flush };
+	const struct nest_pt_config config = { .format = nest_format_by_name("aarch64-s2-4k"),
+					       .oa_bits = 48,
+					       .host = &host };
 	struct nest_mapping m;
 	struct nest_pt pt;
 	int err;
