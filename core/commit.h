@@ -26,7 +26,7 @@ NEST_INLINE void nest_fill(const struct nest_fmt *f, const struct nest_job *job,
 		if (k - head < body)
 			e = f->contig(level, e);
 		if (live)
-			nest_store_relaxed(&t[i + k], e);
+			nest_store(&t[i + k], e);
 		else
 			t[i + k] = e;
 	}
@@ -50,7 +50,6 @@ NEST_INLINE void nest_map_run(const struct nest_fmt *f, struct nest_job *job, un
 	if ((rq->flags & NEST_MAP_REPLACE) &&
 	    nest_replace_leaves(rq, fr->t, i, n, level, off, job->proto[level]))
 		return;
-	__atomic_thread_fence(__ATOMIC_RELEASE);
 	nest_fill(f, job, level, fr->t, i, n, off + rq->delta, true);
 	nest_sync_entries(pt, &fr->t[i], n);
 	if (f->fresh_flush(pt->features))

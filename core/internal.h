@@ -59,7 +59,7 @@ NEST_INLINE void nest_store(nest_pte_t *p, nest_pte_t v)
 	__atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
 
-/* As nest_store(), where a release fence has been passed since the last private store. */
+/* As nest_store(), for a value that publishes nothing: absent, a mark, the same page's rights. */
 NEST_INLINE void nest_store_relaxed(nest_pte_t *p, nest_pte_t v)
 {
 	__atomic_store_n(p, v, __ATOMIC_RELAXED);

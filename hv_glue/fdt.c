@@ -281,7 +281,7 @@ int nest_fdt_next_free(const void *fdt, uint64_t align, uint64_t *from, bool *mo
 {
 	out->size = 0;
 	while (*more && !out->size) {
-		struct span run;
+		struct span run = { 0, 0 };
 		bool reserved;
 		int err = find_ram(fdt, *from, &run);
 

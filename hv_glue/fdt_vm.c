@@ -109,7 +109,9 @@ static int add_devices(struct nest_vm *vm, const void *fdt, const struct nest_fd
 	struct nest_fdt_cursor c = nest_fdt_start(fdt);
 	int err;
 
-	while (policy->device && !(err = nest_fdt_next(&c))) {
+	if (!policy->device)
+		return NEST_OK;
+	while (!(err = nest_fdt_next(&c))) {
 		const char *compatible;
 		int len;
 
@@ -121,7 +123,7 @@ static int add_devices(struct nest_vm *vm, const void *fdt, const struct nest_fd
 		if (err)
 			return err;
 	}
-	return !policy->device || err == NEST_E_NOTMAPPED ? NEST_OK : err;
+	return err == NEST_E_NOTMAPPED ? NEST_OK : err;
 }
 
 int nest_vm_from_fdt(struct nest_vm *vm, const void *fdt, size_t fdt_len,
