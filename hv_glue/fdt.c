@@ -21,6 +21,11 @@ int nest_fdt_check(const void *fdt, size_t fdt_len)
 	return NEST_OK;
 }
 
+int nest_fdt_check_whole(const void *fdt)
+{
+	return fdt ? nest_fdt_check(fdt, fdt_totalsize(fdt)) : NEST_E_INVAL;
+}
+
 struct nest_fdt_cursor nest_fdt_start(const void *fdt)
 {
 	return (struct nest_fdt_cursor){ .fdt = fdt, .node = -1, .depth = -1 };
@@ -313,8 +318,7 @@ int nest_fdt_has_memory(const void *fdt)
 	return next_range(&s, &r);
 }
 
-int nest_fdt_memory(const void *fdt, size_t fdt_len, uint64_t align, struct nest_range *out,
-		    unsigned *count)
+int nest_fdt_memory(const void *fdt, uint64_t align, struct nest_range *out, unsigned *count)
 {
 	unsigned room = count ? *count : 0;
 	struct nest_range r;
@@ -327,7 +331,7 @@ int nest_fdt_memory(const void *fdt, size_t fdt_len, uint64_t align, struct nest
 	*count = 0;
 	if ((room && !out) || !align || (align & (align - 1)))
 		return NEST_E_INVAL;
-	err = nest_fdt_check(fdt, fdt_len);
+	err = nest_fdt_check_whole(fdt);
 	if (!err)
 		err = nest_fdt_has_memory(fdt);
 	while (!err && more) {
@@ -362,13 +366,13 @@ static int mmu_bits(const void *fdt, int cpu, unsigned *bits)
 	return NEST_E_UNSUPPORTED;
 }
 
-int nest_fdt_riscv_mmu(const void *fdt, size_t fdt_len, unsigned *ia_bits)
+int nest_fdt_riscv_mmu(const void *fdt)
 {
 	struct nest_fdt_cursor c = nest_fdt_start(fdt);
 	unsigned smallest = 64, bits;
 	int err;
 
-	if (!ia_bits || nest_fdt_check(fdt, fdt_len))
+	if (nest_fdt_check_whole(fdt))
 		return NEST_E_INVAL;
 	while (!(err = nest_fdt_next(&c))) {
 		if (!is_in(&c, "cpus") || !nest_fdt_has_string(fdt, c.node, "device_type", "cpu"))
@@ -379,8 +383,5 @@ int nest_fdt_riscv_mmu(const void *fdt, size_t fdt_len, unsigned *ia_bits)
 		if (!err && bits < smallest)
 			smallest = bits;
 	}
-	if (err != NEST_E_NOTMAPPED || smallest == 64)
-		return err;
-	*ia_bits = smallest;
-	return NEST_OK;
+	return err == NEST_E_NOTMAPPED && smallest < 64 ? (int)smallest : err;
 }

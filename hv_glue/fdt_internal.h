@@ -27,7 +27,8 @@ struct nest_fdt_list {
 	int count;
 };
 
-int nest_fdt_check(const void *fdt, size_t fdt_len);
+/* nest_fdt_check() with the size that the header says. */
+int nest_fdt_check_whole(const void *fdt);
 /* Is `value` one of the strings of a property? */
 bool nest_fdt_has_string(const void *fdt, int node, const char *name, const char *value);
 
@@ -41,7 +42,7 @@ bool nest_fdt_is_reserved(const struct nest_fdt_cursor *c);
  * The reg of a node. NEST_E_UNSUPPORTED: no plain numbers, as on a PCI bus, or without a size;
  * NEST_E_INVAL.
  */
-int nest_fdt_reg(const struct nest_fdt_cursor *c, struct nest_fdt_list *reg);
+int nest_fdt_reg(const struct nest_fdt_cursor *c, struct nest_fdt_list *l);
 /* Range `i` of a node's reg as the CPU sees it. NEST_E_UNSUPPORTED: it does not; NEST_E_RANGE. */
 int nest_fdt_reg_range(const struct nest_fdt_cursor *c, const struct nest_fdt_list *reg, int i,
 		       struct nest_range *out);

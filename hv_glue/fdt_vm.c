@@ -126,10 +126,9 @@ static int add_devices(struct nest_vm *vm, const void *fdt, const struct nest_fd
 	return err == NEST_E_NOTMAPPED ? NEST_OK : err;
 }
 
-int nest_vm_from_fdt(struct nest_vm *vm, const void *fdt, size_t fdt_len,
-		     const struct nest_fdt_policy *policy)
+int nest_vm_from_fdt(struct nest_vm *vm, const void *fdt, const struct nest_fdt_policy *policy)
 {
-	int err = nest_fdt_check(fdt, fdt_len);
+	int err = nest_fdt_check_whole(fdt);
 
 	if (!nest_vm_is_live(vm) || !policy)
 		return NEST_E_INVAL;
@@ -166,10 +165,10 @@ static void memory_name(char name[NAME_SIZE], uint64_t base)
 /* Bytes of the structure block that a node and all in it takes. */
 static int node_size(const void *fdt, int node)
 {
-	int at = node, next = node, depth = 0;
+	int next = node, depth = 0;
 
 	do {
-		uint32_t tag = fdt_next_tag(fdt, at = next, &next);
+		uint32_t tag = fdt_next_tag(fdt, next, &next);
 
 		depth += (tag == FDT_BEGIN_NODE) - (tag == FDT_END_NODE);
 	} while (depth > 0);
@@ -255,9 +254,9 @@ static int check_room(const void *fdt, const struct nest_vm *vm, const struct ce
 	return err || used + need <= fdt_totalsize(fdt) ? err : NEST_E_NOMEM;
 }
 
-int nest_fdt_add_memory(void *fdt, size_t fdt_len, const struct nest_vm *vm)
+int nest_fdt_add_memory(void *fdt, const struct nest_vm *vm)
 {
-	int err = nest_fdt_check(fdt, fdt_len), node;
+	int err = nest_fdt_check_whole(fdt), node;
 	struct cells cells;
 
 	if (err || !nest_vm_is_live(vm))

@@ -98,7 +98,7 @@ static void make_vm(const struct boot_args *args)
 	check(nest_vm_init(&hv.vm, &config), "making the VM");
 	hv.features = features;
 	tree_set_memory(guest_tree, &ram);
-	status = nest_vm_from_fdt(&hv.vm, guest_tree, sizeof(guest_tree), &policy);
+	status = nest_vm_from_fdt(&hv.vm, guest_tree, &policy);
 	conflict = nest_vm_last_conflict(&hv.vm);
 	if (status != NEST_OK && conflict->reason)
 		print("host: %lx + %lx %s at %lx + %lx\n", conflict->wanted.base,
@@ -145,8 +145,7 @@ static void load_guest(const struct boot_args *args)
 
 	if ((uint32_t)header[7] != 0x644d5241)
 		die("no arm64 kernel at %lx", args->kernel.base);
-	check(nest_fdt_add_memory(guest_tree, sizeof(guest_tree), &hv.vm),
-	      "telling the guest its memory");
+	check(nest_fdt_add_memory(guest_tree, &hv.vm), "telling the guest its memory");
 	tree_finish_guest(guest_tree, cpu_affinity(), args->guest, &initrd);
 
 	load(&args->kernel, entry, "kernel");

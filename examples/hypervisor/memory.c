@@ -66,7 +66,7 @@ static unsigned find_memory(const void *tree, struct nest_range *out)
 {
 	unsigned count = MAX_RANGES;
 
-	check(nest_fdt_memory(tree, TREE_SIZE, BLOCK, out, &count), "looking for memory");
+	check(nest_fdt_memory(tree, BLOCK, out, &count), "looking for memory");
 	return count;
 }
 

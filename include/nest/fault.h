@@ -27,8 +27,8 @@ enum nest_fault_kind {
 struct nest_fault {
 	nest_ia_t gpa;  /* faulting guest-physical address */
 	bool gpa_exact; /* false: only the 4 KiB page is known */
-	nest_attr_t
-		access; /* NEST_R, NEST_W, NEST_X or NEST_RW (read-modify-write): what was tried */
+	/* What was tried: NEST_R, NEST_W, NEST_X or NEST_RW (read-modify-write). */
+	nest_attr_t access;
 	enum nest_fault_kind kind;
 	bool on_table_walk; /* the guest's own page walk touched gpa */
 	bool gva_valid;

@@ -3,9 +3,9 @@
  * Device trees: what memory a machine has, and what a guest is told. The only header that needs
  * libfdt; the application brings it.
  *
- * Every function accepts any bytes: fdt_len is how many may be read, and a tree that is malformed,
- * larger, deeper than 32 nodes or not 8-byte aligned is NEST_E_INVAL. Nodes whose status is neither
- * "okay" nor "ok" are passed over, with all below them.
+ * A tree that is malformed, deeper than 32 nodes or not 8-byte aligned is NEST_E_INVAL. As many
+ * bytes may be read as its header says: call nest_fdt_check() first on bytes from elsewhere. Nodes
+ * whose status is neither "okay" nor "ok" are passed over, with all below them.
  */
 #ifndef NEST_FDT_H
 #define NEST_FDT_H
@@ -17,6 +17,12 @@ extern "C" {
 #endif
 
 /*
+ * Is this a tree that the other functions can read, within fdt_len bytes? Any bytes will do.
+ * NEST_E_INVAL: no, or NULL.
+ */
+int nest_fdt_check(const void *fdt, size_t fdt_len);
+
+/*
  * RAM of the machine less its reservations: /memreserve/ entries and /reserved-memory nodes
  * (static ones, whatever their no-map). Sorted, disjoint, not adjacent, shrunk to whole `align`
  * (a power of two) pages. *count: in, the room in `out`; out, how many were written, also on an
@@ -24,8 +30,7 @@ extern "C" {
  * (addresses or sizes of other than one or two cells, too), NULL, align; NEST_E_RANGE: a range
  * wraps, or there are 2^64 bytes.
  */
-int nest_fdt_memory(const void *fdt, size_t fdt_len, uint64_t align, struct nest_range *out,
-		    unsigned *count);
+int nest_fdt_memory(const void *fdt, uint64_t align, struct nest_range *out, unsigned *count);
 
 enum nest_fdt_action {
 	NEST_FDT_SKIP,   /* leave it out */
@@ -59,8 +64,7 @@ struct nest_fdt_policy {
  * region. On an error the VM is empty again. Errors of nest_fdt_memory and nest_vm_add_*;
  * NEST_E_MAPPED when the VM was not empty; NEST_E_INVAL: NULL, or an action that is none.
  */
-int nest_vm_from_fdt(struct nest_vm *vm, const void *fdt, size_t fdt_len,
-		     const struct nest_fdt_policy *policy);
+int nest_vm_from_fdt(struct nest_vm *vm, const void *fdt, const struct nest_fdt_policy *policy);
 
 /*
  * Write the VM's RAM regions into a guest's tree as memory nodes (one a region), removing the
@@ -69,14 +73,14 @@ int nest_vm_from_fdt(struct nest_vm *vm, const void *fdt, size_t fdt_len,
  * #address-cells or #size-cells; NEST_E_INVAL: NULL, malformed, not opened, or another node has the
  * name.
  */
-int nest_fdt_add_memory(void *fdt, size_t fdt_len, const struct nest_vm *vm);
+int nest_fdt_add_memory(void *fdt, const struct nest_vm *vm);
 
 /*
  * First-stage input address bits of the "mmu-type" of a RISC-V tree's cpu nodes: the smallest of
- * 39, 48 and 57 into *ia_bits. The G-stage has two more. NEST_E_UNSUPPORTED: one has riscv,none,
- * sv32 or another; NEST_E_NOTMAPPED: no cpu node says; NEST_E_INVAL: malformed, NULL.
+ * 39, 48 and 57 is returned. The G-stage has two more. NEST_E_UNSUPPORTED: one has riscv,none, sv32
+ * or another; NEST_E_NOTMAPPED: no cpu node says; NEST_E_INVAL: malformed, NULL.
  */
-int nest_fdt_riscv_mmu(const void *fdt, size_t fdt_len, unsigned *ia_bits);
+int nest_fdt_riscv_mmu(const void *fdt);
 
 #ifdef __cplusplus
 }

@@ -210,10 +210,10 @@ struct nest_exit {
  * of the largest block that nothing else is mapped in; one that is there already is left as it is
  * (another CPU was first, or the TLB was stale: then it is flushed; or its accessed or dirty bit
  * was clear: then it is set) and the guest resumes. NEST_E_INVAL: NULL. Otherwise NEST_OK, and *out
- * says what to do. Statuses of NEST_EXIT_ERROR: NEST_E_NOMEM        no frame or table NEST_E_DENIED
- * a protected frame, a right that the region or mapping has not, or a device whose mapping was
- * taken away NEST_E_RANGE        an address too wide, the guest's or the provider's NEST_E_ALIGN
- * the provider's frame is not aligned NEST_E_UNSUPPORTED  a misconfigured entry, an external abort
+ * says what to do. Statuses of NEST_EXIT_ERROR: NEST_E_NOMEM: no frame or table; NEST_E_DENIED: a
+ * protected frame, a right that the region or mapping has not, or a device whose mapping was taken
+ * away; NEST_E_RANGE: an address too wide, the guest's or the provider's; NEST_E_ALIGN: the
+ * provider's frame is not aligned; NEST_E_UNSUPPORTED: a misconfigured entry, an external abort.
  */
 int nest_vm_fault(struct nest_vm *vm, const struct nest_fault *fault, struct nest_exit *out);
 

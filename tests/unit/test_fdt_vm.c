@@ -51,7 +51,7 @@ static struct nest_fdt_policy policy_of(enum nest_fdt_action action, const char 
 static int layout(const struct nest_fdt_policy *p)
 {
 	vmt_mark(&v);
-	return nest_vm_from_fdt(&v.vm, t.blob, tree_len(&t), p);
+	return nest_vm_from_fdt(&v.vm, t.blob, p);
 }
 
 static void check_region(unsigned i, enum nest_region_type type, uint64_t gpa, uint64_t size)
@@ -432,10 +432,10 @@ static void test_malformed_devices(void **state)
 	begin();
 	tree_finish(&t);
 	refuse_layout(NULL, NEST_E_INVAL);
-	CHECK_RC(nest_vm_from_fdt(NULL, t.blob, tree_len(&t), &p), NEST_E_INVAL);
+	CHECK_RC(nest_vm_from_fdt(NULL, t.blob, &p), NEST_E_INVAL);
 	vmt_open_named(&v, "ept", 0);
-	CHECK_RC(nest_vm_from_fdt(&v.vm, NULL, 0, &p), NEST_E_INVAL);
-	CHECK_RC(nest_vm_from_fdt(&v.vm, t.blob, tree_len(&t) - 1, &p), NEST_E_INVAL);
+	CHECK_RC(nest_vm_from_fdt(&v.vm, NULL, &p), NEST_E_INVAL);
+	CHECK_RC(nest_fdt_check(t.blob, tree_len(&t) - 1), NEST_E_INVAL);
 	vmt_close(&v);
 }
 
@@ -506,7 +506,7 @@ static void test_a_layout_from_any_wrong_byte(void **state)
 		for (unsigned i = 0; i < sizeof(flip); i++) {
 			t.blob[at] ^= flip[i];
 			vmt_mark(&v);
-			if (nest_vm_from_fdt(&v.vm, t.blob, len, &p))
+			if (nest_fdt_check(t.blob, len) || nest_vm_from_fdt(&v.vm, t.blob, &p))
 				check_empty();
 			else if (v.vm.nr_regions)
 				CHECK_OK(nest_vm_remove(&v.vm, 0, (uint64_t)1 << v.c.ia_bits));
@@ -528,7 +528,7 @@ static void open_with_room(size_t room)
 
 static int add_memory(void)
 {
-	return nest_fdt_add_memory(t.blob, tree_len(&t), &v.vm);
+	return nest_fdt_add_memory(t.blob, &v.vm);
 }
 
 static void refuse_add(int rc)
@@ -559,7 +559,7 @@ static void test_ram_is_written_as_memory_nodes(void **state)
 		CHECK_OK(add_memory());
 		CHECK_EQ(fdt_check_full(t.blob, tree_len(&t)), 0);
 		count = 4;
-		CHECK_OK(nest_fdt_memory(t.blob, tree_len(&t), 4096, out, &count));
+		CHECK_OK(nest_fdt_memory(t.blob, 4096, out, &count));
 		CHECK_EQ(count, 2);
 		CHECK_EQ(out[0].base, 0x40000000);
 		CHECK_EQ(out[0].size, 0x8000000);
@@ -583,7 +583,7 @@ static void test_a_vm_without_ram_leaves_no_memory_node(void **state)
 	open_with_room(64);
 	vmt_open_named(&v, "ept", 0);
 	CHECK_OK(add_memory());
-	CHECK_RC(nest_fdt_memory(t.blob, tree_len(&t), 4096, out, &count), NEST_E_NOTMAPPED);
+	CHECK_RC(nest_fdt_memory(t.blob, 4096, out, &count), NEST_E_NOTMAPPED);
 	CHECK_OK(nest_vm_add_ram(&v.vm, 0, 0x1000, &v.provider, 0));
 	CHECK_OK(add_memory());
 	CHECK(fdt_path_offset(t.blob, "/memory@0") > 0);
@@ -677,11 +677,10 @@ static void test_trees_that_cannot_be_written(void **state)
 	CHECK_EQ(fdt_finish(t.blob), 0);
 	open_with_room(512);
 	refuse_add(NEST_E_INVAL);
-	CHECK_RC(nest_fdt_add_memory(NULL, 0, &v.vm), NEST_E_INVAL);
+	CHECK_RC(nest_fdt_add_memory(NULL, &v.vm), NEST_E_INVAL);
 	tree_load(&t, "aarch64-virt");
 	open_with_room(512);
-	CHECK_RC(nest_fdt_add_memory(t.blob, tree_len(&t), NULL), NEST_E_INVAL);
-	CHECK_RC(nest_fdt_add_memory(t.blob, tree_len(&t) - 1, &v.vm), NEST_E_INVAL);
+	CHECK_RC(nest_fdt_add_memory(t.blob, NULL), NEST_E_INVAL);
 	CHECK(!memcmp(before, t.blob, tree_len(&t)));
 	vmt_close(&v);
 }

@@ -3,7 +3,7 @@
  * AArch64: register values and feature sets, which any machine can compute, and, when compiled for
  * AArch64, the instructions that an embedder's callbacks need.
  *
- * The TLB helpers are for EL2 (stage 2, and EL2's own stage 1) or EL1, and reach all CPUs of the
+ * The TLB functions are for EL2 (stage 2, and EL2's own stage 1) or EL1, and reach all CPUs of the
  * inner shareable domain. Those for stage 2 work on the VMID in VTTBR_EL2, as the architecture
  * does: load the guest's before, or use nest_aarch64_s2_flush_as().
  */

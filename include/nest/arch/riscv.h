@@ -4,7 +4,7 @@
  * instructions that an embedder's callbacks need.
  *
  * Fences reach only the hart that executes them: nest_host.tlb_flush has to see to it that each of
- * these helpers runs on every hart that may hold the translations (by interrupt, or SBI RFENCE).
+ * these functions runs on every hart that may hold the translations (by interrupt, or SBI RFENCE).
  */
 #ifndef NEST_ARCH_RISCV_H
 #define NEST_ARCH_RISCV_H
