@@ -48,6 +48,17 @@ NEST_INLINE void *nest_va(const struct nest_pt *pt, nest_pa_t pa)
 	return (void *)(uintptr_t)(pa + pt->host->linear_offset);
 }
 
+/*
+ * A build of the tests looks at memory after every store that a walker could see. Defined there as
+ * the name of a function; nothing anywhere else.
+ */
+#ifdef NEST_STORE_HOOK
+void NEST_STORE_HOOK(void);
+#define nest_stored() NEST_STORE_HOOK()
+#else
+#define nest_stored() ((void)0)
+#endif
+
 /* An entry of a table that walkers may see: a single-copy atomic access. */
 NEST_INLINE nest_pte_t nest_load(const nest_pte_t *p)
 {
@@ -57,24 +68,31 @@ NEST_INLINE nest_pte_t nest_load(const nest_pte_t *p)
 NEST_INLINE void nest_store(nest_pte_t *p, nest_pte_t v)
 {
 	__atomic_store_n(p, v, __ATOMIC_RELEASE);
+	nest_stored();
 }
 
 /* As nest_store(), for a value that publishes nothing: absent, a mark, the same page's rights. */
 NEST_INLINE void nest_store_relaxed(nest_pte_t *p, nest_pte_t v)
 {
 	__atomic_store_n(p, v, __ATOMIC_RELAXED);
+	nest_stored();
 }
 
 NEST_INLINE nest_pte_t nest_exchange(nest_pte_t *p, nest_pte_t v)
 {
-	return __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL);
+	v = __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL);
+	nest_stored();
+	return v;
 }
 
 /* On failure *expected is what is there. */
 NEST_INLINE bool nest_cas(nest_pte_t *p, nest_pte_t *expected, nest_pte_t v)
 {
-	return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_ACQ_REL,
-					   __ATOMIC_ACQUIRE);
+	bool done = __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_ACQUIRE);
+
+	nest_stored();
+	return done;
 }
 
 NEST_INLINE void nest_sync_entries(const struct nest_pt *pt, const nest_pte_t *p, uint64_t n)
