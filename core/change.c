@@ -182,7 +182,9 @@ static void report_lost(struct nest_gather *g, nest_pa_t table, unsigned level, 
 			report_lost(g, f->table_pa(e), level - 1, at, was);
 		else if (kind != NEST_PTE_LEAF ||
 			 nest_entry_pa(pt, level, at, e) != nest_entry_pa(pt, level, at, was))
-			nest_gather_leaf(g, level, at, was);
+			nest_gather_leaves(g, level, at, nest_span_mask(f, level) + 1,
+					   nest_entry_pa(pt, level, at, was),
+					   nest_leaf_attr(pt, level, was), false);
 	}
 }
 
@@ -221,9 +223,80 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 		report_lost(g, child, level - 1, off, was);
 }
 
+/* What a map puts over live leaves. */
+struct replacement {
+	const struct nest_request *rq;
+	uint64_t i, n; /* the run of new leaves */
+	nest_pa_t pa;
+	nest_pte_t proto;
+};
+
+static nest_pte_t new_leaf(const struct replacement *r, unsigned level, uint64_t k)
+{
+	const struct nest_pt *pt = r->rq->gather->pt;
+	const struct nest_fmt *f = pt->format->fmt;
+	uint64_t head, body = nest_groups(f, pt, r->rq, level, r->i, r->n, &head);
+	nest_pte_t e = r->proto | f->pa_bits(level, r->pa + (k << nest_shift(f, level)));
+
+	return k - head < body ? f->contig(level, e) : e;
+}
+
 /*
- * Make the n leaves from t[i] on invalid and flush them. Returns accessed and dirty of all
- * together.
+ * Put absent entries, or new leaves from k on, over the live leaf t[i] or the whole group that it
+ * begins; only then report what is gone, unless `keep` says that it stays mapped. A group has one
+ * accessed and one dirty state, whichever member hardware has set it in. Returns the entries;
+ * *ad gains accessed and dirty.
+ */
+static uint64_t take_unit(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
+			  uint64_t off, const struct replacement *by, uint64_t k, bool report,
+			  nest_attr_t *ad)
+{
+	struct nest_pt *pt = g->pt;
+	const struct nest_fmt *f = pt->format->fmt;
+	nest_pte_t first = nest_load(&t[i]);
+	bool contiguous = nest_is_contig(pt, level, first);
+	uint64_t n = contiguous ? (uint64_t)1 << f->contig_shift(pt->features, level) : 1;
+	nest_pa_t pa = nest_entry_pa(pt, level, off, first);
+	nest_attr_t status = 0;
+
+	for (uint64_t m = 0; m < n; m++) {
+		nest_pte_t e = nest_exchange(&t[i + m],
+					     by ? new_leaf(by, level, k + m) : pt->absent[level]);
+
+		status |= nest_leaf_attr(pt, level, e) & AD;
+	}
+	nest_sync_entries(pt, &t[i], n);
+	*ad |= status;
+	if (report && g->release)
+		nest_gather_leaves(g, level, off, n << nest_shift(f, level), pa,
+				   nest_leaf_attr(pt, level, first) | status, contiguous);
+	return n;
+}
+
+uint64_t nest_remove_leaf(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
+			  uint64_t off)
+{
+	nest_attr_t ad = 0;
+
+	return take_unit(g, t, i, level, off, NULL, 0, true, &ad);
+}
+
+nest_attr_t nest_group_status(const struct nest_pt *pt, const nest_pte_t *t, uint64_t i,
+			      unsigned level)
+{
+	uint64_t n = 1;
+	nest_attr_t ad = 0;
+
+	if (nest_is_contig(pt, level, nest_load(&t[i])))
+		n <<= pt->format->fmt->contig_shift(pt->features, level);
+	i &= ~(n - 1);
+	for (uint64_t m = 0; m < n; m++)
+		ad |= nest_leaf_attr(pt, level, nest_load(&t[i + m])) & AD;
+	return ad;
+}
+
+/*
+ * Make the live leaves among t[i .. i + n) invalid, and flush. Returns accessed and dirty of all.
  */
 static nest_attr_t break_leaves(struct nest_gather *g, nest_pte_t *t, uint64_t i, uint64_t n,
 				unsigned level, uint64_t off, const struct nest_request *rq)
@@ -232,18 +305,17 @@ static nest_attr_t break_leaves(struct nest_gather *g, nest_pte_t *t, uint64_t i
 	const struct nest_fmt *f = pt->format->fmt;
 	nest_attr_t ad = 0;
 
-	for (uint64_t k = 0; k < n; k++) {
+	for (uint64_t k = 0; k < n;) {
 		uint64_t at = off + (k << nest_shift(f, level));
-		nest_pte_t e;
+		nest_pte_t e = nest_load(&t[i + k]);
 
-		if (!f->is_leaf(level, nest_load(&t[i + k])))
+		if (!f->is_leaf(level, e)) {
+			k++;
 			continue;
-		e = nest_exchange(&t[i + k], pt->absent[level]);
-		ad |= nest_leaf_attr(pt, level, e) & AD;
-		if (rq && g->release && nest_entry_pa(pt, level, at, e) != at + rq->delta)
-			nest_gather_leaf(g, level, at, e);
+		}
+		k += take_unit(g, t, i + k, level, at, NULL, 0,
+			       rq && nest_entry_pa(pt, level, at, e) != at + rq->delta, &ad);
 	}
-	nest_sync_entries(pt, &t[i], n);
 	nest_flush_now(pt, off, off + (n << nest_shift(f, level)) - 1, level, true);
 	return ad;
 }
@@ -263,23 +335,25 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 	const struct nest_fmt *f = pt->format->fmt;
 	uint64_t n = (uint64_t)1 << f->contig_shift(pt->features, level);
 	uint64_t size = n << nest_shift(f, level);
-	nest_attr_t ad = 0, attr, seen;
+	nest_attr_t ad, attr, seen;
 	nest_pte_t first, to;
 	nest_pa_t pa;
-	bool broken;
+	bool broken, changes = false;
 
 	i &= ~(n - 1);
 	off &= ~(size - 1);
 	first = nest_load(&t[i]);
 	pa = nest_entry_pa(pt, level, off, first);
-	for (uint64_t k = 0; k < n; k++)
-		ad |= nest_leaf_attr(pt, level, nest_load(&t[i + k])) & AD;
+	for (uint64_t k = 0; k < n; k++) {
+		attr = nest_leaf_attr(pt, level, nest_load(&t[i + k]));
+		changes |= nest_new_attr(attr, set, clear) != attr;
+	}
+	if (!changes && contiguous == nest_is_contig(pt, level, first))
+		return;
+	ad = nest_group_status(pt, t, i, level);
 	attr = nest_new_attr(nest_leaf_attr(pt, level, first) | ad, set, clear);
 	if (build(pt, level, pa, attr, &to))
 		return; /* plan() has built the same */
-	if (contiguous == nest_is_contig(pt, level, first) &&
-	    f->contig(level, to) == f->contig(level, first))
-		return;
 	broken = group_breaks(pt, level, to, !(clear & NEST_MT_MASK));
 	if (broken)
 		ad |= break_leaves(g, t, i, n, level, off, NULL);
@@ -301,18 +375,6 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 		nest_gather_range(g, off, off + size - 1, level);
 }
 
-/* The k-th of the leaves that a map puts at t[i .. i + n). */
-static nest_pte_t new_leaf(const struct nest_request *rq, unsigned level, uint64_t i, uint64_t n,
-			   uint64_t k, nest_pa_t pa, nest_pte_t proto)
-{
-	const struct nest_pt *pt = rq->gather->pt;
-	const struct nest_fmt *f = pt->format->fmt;
-	uint64_t head, body = nest_groups(f, pt, rq, level, i, n, &head);
-	nest_pte_t e = proto | f->pa_bits(level, pa + (k << nest_shift(f, level)));
-
-	return k - head < body ? f->contig(level, e) : e;
-}
-
 bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t i, uint64_t n,
 			 unsigned level, uint64_t off, nest_pte_t proto)
 {
@@ -321,7 +383,11 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 	const struct nest_fmt *f = pt->format->fmt;
 	uint64_t members = (uint64_t)1 << f->contig_shift(pt->features, level);
 	uint64_t last = off + (n << nest_shift(f, level)) - 1;
+	const struct replacement by = {
+		.rq = rq, .i = i, .n = n, .pa = off + rq->delta, .proto = proto
+	};
 	bool any = false, needs_break = false, changed = false;
+	nest_attr_t ad = 0;
 
 	/* Groups that reach beyond the run keep their other members. */
 	if ((i & (members - 1)) && nest_is_contig(pt, level, nest_load(&t[i])))
@@ -330,7 +396,7 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 		nest_rewrite_group(g, t, i + n - 1, level, last, 0, 0, false);
 	for (uint64_t k = 0; k < n; k++) {
 		nest_pte_t e = nest_load(&t[i + k]);
-		nest_pte_t to = new_leaf(rq, level, i, n, k, off + rq->delta, proto);
+		nest_pte_t to = new_leaf(&by, level, k);
 
 		if (!f->is_leaf(level, e))
 			continue;
@@ -343,20 +409,22 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 		break_leaves(g, t, i, n, level, off, rq);
 	if (!any || needs_break)
 		return false;
-	for (uint64_t k = 0; k < n; k++) {
+	for (uint64_t k = 0; k < n;) {
 		uint64_t at = off + (k << nest_shift(f, level));
-		nest_pte_t to = new_leaf(rq, level, i, n, k, off + rq->delta, proto);
 		nest_pte_t e = nest_load(&t[i + k]);
+		uint64_t unit = nest_is_contig(pt, level, e) ? members : 1, same = 0;
+		bool leaf = f->is_leaf(level, e);
 
-		if (e == to)
+		while (same < unit && nest_load(&t[i + k + same]) == new_leaf(&by, level, k + same))
+			same++;
+		if (same == unit) {
+			k += unit;
 			continue;
-		e = nest_exchange(&t[i + k], to);
-		changed |= f->is_leaf(level, e) || f->fresh_flush(pt->features);
-		if (g->release && f->is_leaf(level, e) &&
-		    nest_entry_pa(pt, level, at, e) != at + rq->delta)
-			nest_gather_leaf(g, level, at, e);
+		}
+		changed |= leaf || f->fresh_flush(pt->features);
+		k += take_unit(g, t, i + k, level, at, &by, k,
+			       leaf && nest_entry_pa(pt, level, at, e) != at + rq->delta, &ad);
 	}
-	nest_sync_entries(pt, &t[i], n);
 	if (changed)
 		nest_gather_range(g, off, last, level);
 	return true;

@@ -77,21 +77,21 @@ NEST_INLINE uint64_t nest_map_length(const struct nest_fmt *f, const struct nest
 	return k;
 }
 
-/* Clear one live entry that holds a leaf, a mark or nothing. Tells whether walkers could see it. */
-NEST_INLINE bool nest_clear_one(const struct nest_fmt *f, struct nest_job *job, unsigned level,
-				nest_pte_t *p, uint64_t off, nest_pte_t e)
+/*
+ * Clear one live entry that holds a leaf, a mark or nothing; with somebody to report to, a whole
+ * group that begins there. Returns the entries; *changed: could walkers see it?
+ */
+NEST_INLINE uint64_t nest_clear(const struct nest_fmt *f, const struct nest_job *job,
+				unsigned level, nest_pte_t *t, uint64_t i, uint64_t off,
+				nest_pte_t e, bool *changed)
 {
-	const struct nest_request *rq = job->rq;
-	struct nest_pt *pt = job->pt;
-	bool leaf = f->is_leaf(level, e);
-
-	if (leaf && rq->gather->release && nest_hw_updates(f, pt->features))
-		e = nest_exchange(p, pt->absent[level]);
-	else
-		nest_store_relaxed(p, pt->absent[level]);
-	if (leaf && rq->gather->release)
-		nest_gather_leaf(rq->gather, level, off, e);
-	return leaf;
+	*changed = f->is_leaf(level, e);
+	if (*changed && job->rq->gather->release) {
+		*changed = false; /* its flush is gathered with it */
+		return nest_remove_leaf(job->rq->gather, t, i, level, off);
+	}
+	nest_store_relaxed(&t[i], job->pt->absent[level]);
+	return 1;
 }
 
 /* Recode one live leaf. Tells whether it changed and must be flushed. */
@@ -145,11 +145,12 @@ NEST_INLINE void nest_change_pages(const struct nest_fmt *f, struct nest_job *jo
 	unsigned shift = nest_shift(f, 0);
 	uint64_t dirty_first = ~(uint64_t)0, dirty_last = 0;
 
-	for (uint64_t k = 0; k < n; k++) {
+	for (uint64_t k = 0, step; k < n; k += step) {
 		uint64_t at = off + (k << shift);
 		nest_pte_t e = nest_load(&t[i + k]);
 		bool changed = false;
 
+		step = 1;
 		if (op != NEST_OP_UNMAP && !f->is_leaf(0, e))
 			continue;
 		if (nest_must_open(f, job, op, 0, at, e)) {
@@ -157,17 +158,17 @@ NEST_INLINE void nest_change_pages(const struct nest_fmt *f, struct nest_job *jo
 			e = nest_load(&t[i + k]);
 		}
 		if (op == NEST_OP_UNMAP) {
-			changed = nest_clear_one(f, job, 0, &t[i + k], at, e);
+			step = nest_clear(f, job, 0, t, i + k, at, e, &changed);
 		} else if (op == NEST_OP_PROTECT && f->contig_shift(pt->features, 0) &&
 			   f->is_contig(0, e)) {
 			nest_rewrite_group(rq->gather, t, i + k, 0, at, rq->set, rq->clear, true);
-			k += ((uint64_t)1 << f->contig_shift(pt->features, 0)) - 1;
+			step = (uint64_t)1 << f->contig_shift(pt->features, 0);
 		} else if (op == NEST_OP_PROTECT) {
 			changed = nest_protect_one(f, job, 0, t, i + k, at, e);
 		}
 		if (changed) {
 			dirty_first = dirty_first < at ? dirty_first : at;
-			dirty_last = at | nest_span_mask(f, 0);
+			dirty_last = at + (step << shift) - 1;
 		}
 	}
 	if (op != NEST_OP_SPLIT)
@@ -289,6 +290,7 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 	bool fits = covered && level <= rq->cap;
 	nest_pte_t e = fr->is_private ? nest_derive(pt, level, fr->old, i) : nest_load(&fr->t[i]);
 	enum nest_pte_kind kind = nest_kind(f, pt, level, e);
+	bool changed = false;
 
 	if (kind == NEST_PTE_TABLE) {
 		bool whole = op == NEST_OP_UNMAP
@@ -360,9 +362,15 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 			 1);
 		return false;
 	}
-	if ((op == NEST_OP_UNMAP && nest_clear_one(f, job, level, &fr->t[i], off, e)) ||
-	    (op == NEST_OP_PROTECT && kind == NEST_PTE_LEAF &&
-	     nest_protect_one(f, job, level, fr->t, i, off, e)))
+	if (op == NEST_OP_UNMAP) {
+		uint64_t n = nest_clear(f, job, level, fr->t, i, off, e, &changed);
+
+		if (n > 1)
+			*stop = off + (n << nest_shift(f, level)) - 1;
+	} else if (op == NEST_OP_PROTECT && kind == NEST_PTE_LEAF) {
+		changed = nest_protect_one(f, job, level, fr->t, i, off, e);
+	}
+	if (changed)
 		nest_gather_range(rq->gather, off, *stop, level);
 	nest_sync_entries(pt, &fr->t[i], 1);
 	return false;

@@ -74,9 +74,10 @@ NEST_INLINE int nest_operate(const struct nest_fmt *f, struct nest_pt *pt,
 
 /* ---- Query ---- */
 
-/* Describe entry `e` of `level` as seen from `off`, which lies in it. */
+/* Describe entry `e`, read from t[i], of `level` as seen from `off`, which lies in it. */
 NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
-			       uint64_t off, nest_pte_t e, struct nest_mapping *out)
+			       uint64_t off, const nest_pte_t *t, uint64_t i, nest_pte_t e,
+			       struct nest_mapping *out)
 {
 	uint64_t mask = nest_span_mask(f, level);
 
@@ -89,6 +90,8 @@ NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *p
 		out->pa = (f->leaf_pa(pt->features, level, e) & ~mask) | (off & mask);
 		if (f->attr(pt->features, level, e, &out->attr) != NEST_OK)
 			out->attr = 0;
+		else if (out->contiguous)
+			out->attr |= nest_group_status(pt, t, i, level);
 	} else if (out->kind == NEST_PTE_MARK) {
 		out->mark = nest_soft_value(e);
 	}
@@ -99,18 +102,24 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 			    struct nest_mapping *out)
 {
 	unsigned level = pt->top;
-	nest_pa_t pa = pt->root;
+	const nest_pte_t *t = nest_va(pt, pt->root);
 	nest_pte_t e;
+	uint64_t i;
 
-	for (;; level--) {
-		const nest_pte_t *t = nest_va(pt, pa);
-
-		e = nest_load(&t[nest_index(f, pt, level, off)]);
-		if (level == 0 || nest_kind(f, pt, level, e) != NEST_PTE_TABLE)
+	for (;;) {
+		i = nest_index(f, pt, level, off);
+		e = nest_load(&t[i]);
+		if (level > 0 && nest_kind(f, pt, level, e) == NEST_PTE_TABLE) {
+			t = nest_va(pt, f->table_pa(e));
+			level--;
+		} else if (nest_is_limbo(f, level, e)) {
+			t = nest_va(pt, pt->root);
+			level = pt->top;
+		} else {
 			break;
-		pa = f->table_pa(e);
+		}
 	}
-	nest_describe(f, pt, level, off, e, out);
+	nest_describe(f, pt, level, off, t, i, e, out);
 	return out->kind == NEST_PTE_LEAF ? NEST_OK : NEST_E_NOTMAPPED;
 }
 

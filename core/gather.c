@@ -96,13 +96,9 @@ static void report(struct nest_gather *g, unsigned level, uint64_t off, nest_pa_
 	g->release(g->release_ctx, &m);
 }
 
-void nest_gather_leaf(struct nest_gather *g, unsigned level, uint64_t off, nest_pte_t pte)
+void nest_gather_leaves(struct nest_gather *g, unsigned level, uint64_t off, uint64_t size,
+			nest_pa_t pa, nest_attr_t attr, bool contiguous)
 {
-	const struct nest_fmt *f = g->pt->format->fmt;
-	uint64_t size = nest_span_mask(f, level) + 1;
-	nest_attr_t attr = nest_leaf_attr(g->pt, level, pte);
-	nest_pa_t pa = nest_entry_pa(g->pt, level, off, pte);
-	bool contiguous = nest_is_contig(g->pt, level, pte);
 	unsigned last = g->nr_leaves - 1u;
 
 	nest_gather_range(g, off, off + size - 1, level);
@@ -124,6 +120,20 @@ void nest_gather_leaf(struct nest_gather *g, unsigned level, uint64_t off, nest_
 	g->leaf[last].attr = attr;
 	g->leaf[last].level = (uint8_t)level;
 	g->leaf[last].contiguous = contiguous;
+}
+
+void nest_gather_settle(struct nest_gather *g, uint64_t first, uint64_t last)
+{
+	const struct nest_fmt *f = g->pt->format->fmt;
+	bool held = g->all;
+	nest_pte_t leaf;
+
+	for (unsigned i = 0; i < g->nr_ranges; i++)
+		held |= g->range[i].first <= last && first <= g->range[i].last;
+	/* Only where one frame may not follow another without a break. */
+	if (held && f->leaf(g->pt->features, 0, NEST_R, &leaf) == NEST_OK &&
+	    f->needs_break(g->pt->features, 0, leaf, leaf | f->pa_bits(0, NEST_BIT(f->page_shift))))
+		nest_gather_sync(g);
 }
 
 void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,

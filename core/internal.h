@@ -145,7 +145,7 @@ NEST_INLINE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct 
 					 unsigned level, nest_pte_t e)
 {
 	if (level > 0 && f->is_table(level, e)) {
-		if (!f->absent_is_zero && e == pt->absent[level])
+		if (!f->absent_is_zero && (e == pt->absent[level] || e == pt->lent[level]))
 			return NEST_PTE_NONE;
 		return NEST_PTE_TABLE;
 	}
@@ -158,6 +158,13 @@ NEST_INLINE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct 
 bool nest_is_live(const struct nest_pt *pt);
 /* Level of the root's entries for an input width. */
 unsigned nest_top_level(const struct nest_fmt *f, unsigned ia_bits);
+/* A word of a table that waits for its grace period: whoever meets it starts again at the root. */
+NEST_INLINE bool nest_is_limbo(const struct nest_fmt *f, unsigned level, nest_pte_t e)
+{
+	return nest_soft_tag_of(e) == NEST_SOFT_LIMBO && !f->is_leaf(level, e) &&
+	       !f->is_table(level, e);
+}
+
 /* Offset to caller's address and back; NEST_E_RANGE for an address that the table does not hold. */
 uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off);
 int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t *off);
@@ -229,8 +236,11 @@ int nest_alloc(struct nest_pt *pt, uint64_t size, nest_pa_t *out);
 
 /* [first, last] must be flushed; something at `level` changed. */
 void nest_gather_range(struct nest_gather *g, uint64_t first, uint64_t last, unsigned level);
-/* A removed leaf to report, where somebody listens. */
-void nest_gather_leaf(struct nest_gather *g, unsigned level, uint64_t off, nest_pte_t pte);
+/* Removed leaves to report: whole pages of `level`, alike, one after the other. */
+void nest_gather_leaves(struct nest_gather *g, unsigned level, uint64_t off, uint64_t size,
+			nest_pa_t pa, nest_attr_t attr, bool contiguous);
+/* Before something new is mapped there: sync what the gather holds of [first, last], if need be. */
+void nest_gather_settle(struct nest_gather *g, uint64_t first, uint64_t last);
 /*
  * A table (with entries of `level`) that was unlinked, freed after the flush of its range, which
  * the caller gathers. Leaves in it with pa - offset == *keep are not reported: they are still
@@ -291,6 +301,15 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
  */
 bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t i, uint64_t n,
 			 unsigned level, uint64_t off, nest_pte_t proto);
+/*
+ * Take a live leaf, or the whole contiguous group that begins there, out of its table, and then
+ * report it. Returns the number of entries.
+ */
+uint64_t nest_remove_leaf(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
+			  uint64_t off);
+/* Accessed and dirty of a leaf; of all members together, if it is one of a group. */
+nest_attr_t nest_group_status(const struct nest_pt *pt, const nest_pte_t *t, uint64_t i,
+			      unsigned level);
 /* Is the root entry i linked to another table, from it or by it? */
 bool nest_is_borrowed(const struct nest_pt *pt, uint64_t i);
 bool nest_is_pinned(const struct nest_pt *pt, uint64_t i);

@@ -47,9 +47,15 @@ NEST_INLINE int nest_plan_leaf(const struct nest_fmt *f, struct nest_job *job, e
 			job->to = to;
 			job->recoded_level = level;
 		}
-		if (rq->set && pt->host->allow &&
+		/* Hardware may make it dirty before commit() comes to it. */
+		if (nest_hw_updates(f, pt->features) &&
+		    nest_recode(pt, level,
+				f->set_ad(pt->features, level, e, NEST_ACCESSED | NEST_DIRTY),
+				rq->set, rq->clear, &to))
+			return NEST_E_UNSUPPORTED;
+		if ((rq->set || (rq->clear & NEST_MT_MASK)) && pt->host->allow &&
 		    !pt->host->allow(
-			    pt->ctx, f->leaf_pa(pt->features, level, e) + (off & mask), size,
+			    pt->ctx, nest_entry_pa(pt, level, off & ~mask, e) + (off & mask), size,
 			    nest_new_attr(nest_leaf_attr(pt, level, e), rq->set, rq->clear)))
 			return NEST_E_DENIED;
 	}

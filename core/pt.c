@@ -56,6 +56,13 @@ static int run(struct nest_pt *pt, operation_fn operation, struct nest_request *
 	return err;
 }
 
+/* What was unmapped there must be flushed before something else may take its place. */
+static int operate_map(struct nest_pt *pt, const struct nest_request *rq)
+{
+	nest_gather_settle(rq->gather, rq->first, rq->last);
+	return pt->format->map(pt, rq);
+}
+
 static int map_request(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
 		       nest_attr_t attr, uint32_t flags, struct nest_gather *gather,
 		       struct nest_request *rq)
@@ -118,7 +125,7 @@ int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, n
 	struct nest_request rq;
 	int err = map_request(pt, ia, pa, size, attr, flags, gather, &rq);
 
-	return err ? err : run(pt, pt->format->map, &rq);
+	return err ? err : run(pt, operate_map, &rq);
 }
 
 int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
@@ -276,7 +283,7 @@ int nest_pt_map_some(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t si
 		return NEST_E_INVAL;
 	*done = 0;
 	err = map_request(pt, ia, pa, size, attr, flags, gather, &rq);
-	return err ? err : run_some(pt, pt->format->map, &rq, budget, done, true);
+	return err ? err : run_some(pt, operate_map, &rq, budget, done, true);
 }
 
 int nest_pt_unmap_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,

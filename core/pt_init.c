@@ -101,6 +101,8 @@ int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *c)
 			err = new_table(pt, l - 1, nest_table_size(pt), &pt->invalid[l - 1]);
 		pt->absent[l] = f->absent(c->features, l, pt->invalid[l - 1]);
 	}
+	for (unsigned l = 0; l <= pt->top; l++)
+		pt->lent[l] = pt->absent[l];
 	if (!err)
 		err = new_table(pt, pt->top, nest_pt_root_size(pt), &pt->root);
 	if (err) {

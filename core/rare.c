@@ -45,8 +45,15 @@ static bool is_run(const struct nest_pt *pt, const nest_pte_t *t, uint64_t i, ui
 		any |= a & ad;
 	}
 	/* Hardware may be setting more at this moment: too much is safe, too little is not. */
-	if (nest_hw_updates(f, pt->features))
-		any |= same & NEST_W ? ad : NEST_ACCESSED;
+	if (nest_hw_updates(f, pt->features)) {
+		nest_pte_t e;
+
+		if (f->leaf(pt->features, level, same | NEST_ACCESSED, &e) == NEST_OK)
+			any |= NEST_ACCESSED;
+		if ((same & NEST_W) &&
+		    f->leaf(pt->features, level, same | NEST_DIRTY, &e) == NEST_OK)
+			any |= NEST_DIRTY;
+	}
 	*attr = same | any;
 	return !(*pa & (n * size - 1));
 }
@@ -260,7 +267,8 @@ int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64
 		return err;
 	if ((first | size) & nest_span_mask(src->format->fmt, src->top))
 		return NEST_E_ALIGN;
-	if (src->top == 0)
+	if (src->top == 0 || (dst->lent[dst->top] != dst->absent[dst->top] &&
+			      dst->lent[dst->top] != src->absent[src->top]))
 		return NEST_E_UNSUPPORTED;
 	a = first >> nest_shift(src->format->fmt, src->top);
 	b = last >> nest_shift(src->format->fmt, src->top);
@@ -289,6 +297,8 @@ int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64
 	}
 	nest_unprepare(src, &spare);
 	nest_gather_sync(&g);
+	for (unsigned l = 0; l <= dst->top; l++)
+		dst->lent[l] = src->absent[l];
 	for (uint64_t i = a; i <= b; i++)
 		nest_store(&to[i], nest_load(&from[i]));
 	nest_sync_entries(dst, &to[a], b - a + 1);

@@ -87,12 +87,12 @@ void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r)
 
 /*
  * A table in its grace period may still be read by queries, but by no walker. It holds what is
- * needed to free it in its first entries, as words that a query takes for nothing: a list needs no
- * memory.
+ * needed to free it in its first entries, so that a list needs no memory; a query that meets such a
+ * word begins again at the root, and elsewhere in the table still finds what was mapped.
  */
-enum { LIMBO_PT_LOW, LIMBO_PT_HIGH, LIMBO_PA_LOW, LIMBO_PA_HIGH, LIMBO_WORDS };
+enum { LIMBO_HOST, LIMBO_CTX = 2, LIMBO_PA = 4, LIMBO_SIZE = 6, LIMBO_WORDS = 8 };
 
-static uint64_t limbo_pair(const nest_pte_t *t, unsigned i)
+static uint64_t limbo_value(const nest_pte_t *t, unsigned i)
 {
 	return nest_soft_value(t[i]) | nest_soft_value(t[i + 1]) << 32;
 }
@@ -100,18 +100,19 @@ static uint64_t limbo_pair(const nest_pte_t *t, unsigned i)
 static void limbo_end(void *arg)
 {
 	const nest_pte_t *t = arg;
-	struct nest_pt *pt = (struct nest_pt *)(uintptr_t)limbo_pair(t, LIMBO_PT_LOW);
+	const struct nest_host *host = (const struct nest_host *)(uintptr_t)limbo_value(t,
+											LIMBO_HOST);
 
-	pt->host->free(pt->ctx, limbo_pair(t, LIMBO_PA_LOW), (size_t)nest_table_size(pt));
+	host->free((void *)(uintptr_t)limbo_value(t, LIMBO_CTX), limbo_value(t, LIMBO_PA),
+		   (size_t)limbo_value(t, LIMBO_SIZE));
 }
 
 void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level)
 {
-	uint64_t self = (uintptr_t)pt;
-	uint64_t word[LIMBO_WORDS] = { [LIMBO_PT_LOW] = (uint32_t)self,
-				       [LIMBO_PT_HIGH] = self >> 32,
-				       [LIMBO_PA_LOW] = (uint32_t)table,
-				       [LIMBO_PA_HIGH] = table >> 32 };
+	uint64_t word[LIMBO_WORDS] = { [LIMBO_HOST] = (uintptr_t)pt->host,
+				       [LIMBO_CTX] = (uintptr_t)pt->ctx,
+				       [LIMBO_PA] = table,
+				       [LIMBO_SIZE] = nest_table_size(pt) };
 	nest_pte_t *t;
 
 	pt->nr_tables--;
@@ -120,9 +121,12 @@ void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level)
 		return;
 	}
 	t = nest_va(pt, table);
-	for (unsigned i = 0; i < LIMBO_WORDS; i++)
-		nest_store(&t[i], nest_soft_word(NEST_SOFT_LIMBO, word[i]) |
+	for (unsigned i = 0; i < LIMBO_WORDS; i++) {
+		uint64_t half = (uint32_t)(i % 2 ? word[i - 1] >> 32 : word[i]);
+
+		nest_store(&t[i], nest_soft_word(NEST_SOFT_LIMBO, half) |
 					  pt->format->fmt->soft_bits(pt->features, level));
+	}
 	pt->host->defer(pt->ctx, limbo_end, t);
 }
 

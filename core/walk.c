@@ -17,7 +17,8 @@ int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uin
 
 	table[level] = nest_va(pt, pt->root);
 	for (;; off = stop + 1) {
-		nest_pte_t e = nest_load(&table[level][nest_index(f, pt, level, off)]);
+		uint64_t i = nest_index(f, pt, level, off);
+		nest_pte_t e = nest_load(&table[level][i]);
 		struct nest_mapping m;
 		int ret = 0;
 
@@ -25,7 +26,12 @@ int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uin
 			*stopped = off - 1;
 			return NEST_E_AGAIN;
 		}
-		nest_describe(f, pt, level, off, e, &m);
+		if (nest_is_limbo(f, level, e)) {
+			level = pt->top;
+			stop = off - 1;
+			continue;
+		}
+		nest_describe(f, pt, level, off, table[level], i, e, &m);
 		stop = off | (m.size - 1);
 		off &= ~(m.size - 1);
 		m.ia = nest_off_to_ia(pt, off);

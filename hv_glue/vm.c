@@ -158,8 +158,11 @@ static nest_attr_t tracked_status(const struct nest_pt_config *pt)
 	struct nest_pte_info info = { .attr = 0 };
 	nest_pte_t pte;
 
-	if (nest_pte_leaf(pt->format, 0, pt->features, 0, NEST_RW | both, &pte) ||
-	    nest_pte_decode(pt->format, 0, pt->features, pte, &info))
+	/* AArch64 tells dirty of pages with NEST_DBM only. */
+	if (nest_pte_leaf(pt->format, 0, pt->features, 0, NEST_RW | NEST_DBM | both, &pte) &&
+	    nest_pte_leaf(pt->format, 0, pt->features, 0, NEST_RW | both, &pte))
+		return 0;
+	if (nest_pte_decode(pt->format, 0, pt->features, pte, &info))
 		return 0;
 	return info.attr & both;
 }

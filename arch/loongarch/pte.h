@@ -225,7 +225,7 @@ static inline nest_pte_t la_absent(uint32_t features, unsigned level, nest_pa_t 
 
 static inline bool la_is_leaf(unsigned level, nest_pte_t pte)
 {
-	return (pte & (level ? LA_HUGE : LA_P | LA_V)) != 0;
+	return (pte & (LA_P | LA_V)) && (level == 0 || (pte & LA_HUGE));
 }
 
 static inline bool la_is_table(unsigned level, nest_pte_t pte)
@@ -248,8 +248,8 @@ static inline bool la_is_reserved(unsigned page_shift, uint8_t leaf_levels, uint
 	if (la_is_table(level, pte))
 		return (pte & ~NEST_BITS(47, page_shift)) != 0;
 	if (!la_is_leaf(level, pte))
-		return false;
-	return !(leaf_levels >> level & 1) || !(pte & (LA_P | LA_V)) || (pte & needed) != needed ||
+		return level > 0;
+	return !(leaf_levels >> level & 1) || (pte & needed) != needed ||
 	       (pte & LA_MAT) == LA_MAT || (pte & LA_BEYOND) ||
 	       (pte & la_pa_mask(features, level) & (NEST_BIT(shift) - 1));
 }
@@ -266,8 +266,8 @@ static inline bool la_is_reserved_16k(uint32_t features, unsigned level, nest_pt
 
 static inline nest_pte_t la_soft_bits(uint32_t features, unsigned level)
 {
-	(void)features, (void)level;
-	return 0;
+	(void)features;
+	return level ? LA_HUGE : 0; /* a huge page that is not there, not a pointer */
 }
 
 static inline nest_pte_t la_set_ad(uint32_t features, unsigned level, nest_pte_t pte,

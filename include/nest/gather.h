@@ -4,7 +4,9 @@
  * nest_gather_sync() flushes first, then frees and reports; nothing is freed before its flush.
  *
  * A gather is the caller's memory (a local variable will do), belongs to one table and one thread,
- * and is full after a few items: then it is synced early, which is always allowed.
+ * and is full after a few items: then it is synced early, which is always allowed. What one gather
+ * still holds of an address must be synced before another call maps something else there (with the
+ * same gather the library sees to it).
  */
 #ifndef NEST_GATHER_H
 #define NEST_GATHER_H

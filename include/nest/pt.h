@@ -57,6 +57,7 @@ struct nest_pt {
 	nest_pa_t root;
 	nest_pa_t pinned;                   /* bitmap of shared root entries, or NEST_PA_NONE */
 	nest_pte_t absent[NEST_MAX_LEVELS]; /* what stands for nothing, by level */
+	nest_pte_t lent[NEST_MAX_LEVELS];   /* the same in tables linked by nest_pt_share() */
 	nest_pa_t invalid[NEST_MAX_LEVELS]; /* all-absent tables (LoongArch), or NEST_PA_NONE */
 	struct nest_reserve *reserve;
 	uint64_t nr_tables;
@@ -92,6 +93,7 @@ int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *config);
 
 /*
  * Free every table, none of the mapped frames. No CPU may still use the table; no flush is issued.
+ * What was given to nest_host.defer may still be outstanding.
  * A table that others share from (nest_pt_share) must be destroyed after them. Harmless on a
  * nest_pt whose init failed, or twice.
  */
@@ -200,9 +202,11 @@ int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_g
  * tables from now on. ia and size must be multiples of what a top-level entry covers; both tables
  * must have the same format, widths, features and host. Blocks of src at the top level are split
  * and missing tables made, so later changes made through src inside the range are seen by both; dst
- * may not change it (NEST_E_DENIED). src must outlive dst. NEST_E_INVAL: different geometry;
- * NEST_E_ALIGN; NEST_E_MAPPED: dst has something there; NEST_E_DENIED: the range is itself linked
- * from a third table; NEST_E_NOMEM.
+ * may not change it (NEST_E_DENIED). src must outlive dst. A flush that a change through src issues
+ * names src's VMID only: the embedder does it for every table that shares. NEST_E_INVAL: different
+ * geometry; NEST_E_ALIGN; NEST_E_UNSUPPORTED: a table of one level, or (LoongArch) dst shares from
+ * another table already; NEST_E_MAPPED: dst has something there; NEST_E_DENIED: the range is itself
+ * linked from a third table; NEST_E_NOMEM.
  */
 int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64_t size);
 

@@ -113,7 +113,8 @@ struct nest_vm {
 int nest_vm_init(struct nest_vm *vm, const struct nest_vm_config *config);
 /*
  * Flushes everything, gives back every frame of every provider, then frees the tables. No CPU may
- * still run the guest. Harmless on a nest_vm whose init failed, or twice.
+ * still run the guest. Where nest_host.defer is given, the struct must stay until all that was
+ * deferred has run. Harmless on a nest_vm whose init failed, or twice.
  */
 void nest_vm_destroy(struct nest_vm *vm);
 
