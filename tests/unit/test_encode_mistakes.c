@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Mistakes found in entry encodings elsewhere, by name. Words are the manuals'.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <nest/nest.h>
+
+static nest_pte_t leaf(const struct nest_format *format, nest_attr_t attr)
+{
+	nest_pte_t e = 0;
+
+	assert_int_equal(nest_pte_leaf(format, 0, 0, 0x1000, attr, &e), NEST_OK);
+	return e;
+}
+
+/* Arm ARM D8.4: stage 2 says what is allowed, S2AP[0] (6) read, S2AP[1] (7) write. */
+static void read_is_s2ap_bit_6_and_write_bit_7(void **state)
+{
+	(void)state;
+	assert_int_equal(leaf(&nest_fmt_aarch64_s2_4k, NEST_R) & 0xc0, 0x40);
+	assert_int_equal(leaf(&nest_fmt_aarch64_s2_4k, NEST_W) & 0xc0, 0x80);
+	assert_int_equal(leaf(&nest_fmt_aarch64_s2_4k, NEST_RW) & 0xc0, 0xc0);
+	assert_int_equal(leaf(&nest_fmt_aarch64_s2_4k, NEST_X) & 0xc0, 0);
+	/* Stage 1 says the opposite: AP[2] (7) is read-only. */
+	assert_int_equal(leaf(&nest_fmt_aarch64_s1_4k, NEST_R) & 0x80, 0x80);
+	assert_int_equal(leaf(&nest_fmt_aarch64_s1_4k, NEST_RW) & 0x80, 0);
+}
+
+/* XN 54:53, PXN 53 and UXN 54, NX 63, NX 62; EPT and RISC-V have a bit that allows. */
+static void no_execute_is_written(void **state)
+{
+	(void)state;
+	assert_true((leaf(&nest_fmt_aarch64_s2_4k, NEST_RW) >> 53 & 3) == 2);
+	assert_true((leaf(&nest_fmt_aarch64_s2_4k, NEST_RWX) >> 53 & 3) == 0);
+	assert_true((leaf(&nest_fmt_aarch64_s1_4k, NEST_RW) >> 53 & 3) == 3);
+	assert_true((leaf(&nest_fmt_aarch64_s1_4k, NEST_RX) >> 53 & 3) == 2);
+	assert_true(leaf(&nest_fmt_npt, NEST_RW) >> 63 == 1);
+	assert_true(leaf(&nest_fmt_npt, NEST_RX) >> 63 == 0);
+	assert_true((leaf(&nest_fmt_loongarch_s2_4k, NEST_RW) >> 62 & 1) == 1);
+	assert_true((leaf(&nest_fmt_loongarch_s2_4k, NEST_RX) >> 62 & 1) == 0);
+	assert_true((leaf(&nest_fmt_ept, NEST_RW) & 7) == 3);
+	assert_true((leaf(&nest_fmt_riscv_g, NEST_RW) & 0xe) == 6);
+}
+
+/* APM vol. 2 15.25.5: the nested walk is a user access; privileged spec 18.5.1: so is a G-stage
+ * one. */
+static void every_nested_entry_is_a_user_page(void **state)
+{
+	nest_pte_t e;
+
+	(void)state;
+	assert_int_equal(leaf(&nest_fmt_npt, NEST_R) & 4, 4);
+	assert_int_equal(nest_pte_table(&nest_fmt_npt, 0x1000, &e), NEST_OK);
+	assert_int_equal(e, 0x1007);
+	assert_int_equal(leaf(&nest_fmt_riscv_g, NEST_R) & 0x10, 0x10);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(read_is_s2ap_bit_6_and_write_bit_7),
+		cmocka_unit_test(no_execute_is_written),
+		cmocka_unit_test(every_nested_entry_is_a_user_page),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
