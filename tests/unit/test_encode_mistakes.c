@@ -59,12 +59,62 @@ static void every_nested_entry_is_a_user_page(void **state)
 	assert_int_equal(leaf(&nest_fmt_riscv_g, NEST_R) & 0x10, 0x10);
 }
 
+/* The first stage of each granule: page and block sizes, and widths (Arm ARM D8.2). */
+static void each_granule_refuses_what_it_has_not(void **state)
+{
+	static const struct {
+		const struct nest_format *format;
+		unsigned level;
+		uint32_t features;
+		nest_pa_t pa;
+		int want;
+	} rows[] = {
+		/* 4 KiB, 2 MiB, 1 GiB; 512 GiB with LPA2. */
+		{ &nest_fmt_aarch64_s1_4k, 0, 0, 0x800, NEST_E_ALIGN },
+		{ &nest_fmt_aarch64_s1_4k, 1, 0, 0x100000, NEST_E_ALIGN },
+		{ &nest_fmt_aarch64_s1_4k, 2, 0, 0x20000000, NEST_E_ALIGN },
+		{ &nest_fmt_aarch64_s1_4k, 3, 0, 0, NEST_E_UNSUPPORTED },
+		{ &nest_fmt_aarch64_s1_4k, 3, NEST_FEAT_LPA2, 0, NEST_OK },
+		{ &nest_fmt_aarch64_s1_4k, 4, NEST_FEAT_LPA2, 0, NEST_E_UNSUPPORTED },
+		{ &nest_fmt_aarch64_s1_4k, 0, NEST_FEAT_LPA, 0, NEST_E_UNSUPPORTED },
+		{ &nest_fmt_aarch64_s1_4k, 0, 0, 0x1000000000000, NEST_E_RANGE },
+		{ &nest_fmt_aarch64_s1_4k, 0, NEST_FEAT_LPA2, 0x1000000000000, NEST_OK },
+		{ &nest_fmt_aarch64_s1_4k, 0, NEST_FEAT_LPA2, 0x10000000000000, NEST_E_RANGE },
+		/* 16 KiB, 32 MiB; 64 GiB with LPA2. */
+		{ &nest_fmt_aarch64_s1_16k, 0, 0, 0x1000, NEST_E_ALIGN },
+		{ &nest_fmt_aarch64_s1_16k, 1, 0, 0x1000000, NEST_E_ALIGN },
+		{ &nest_fmt_aarch64_s1_16k, 2, 0, 0, NEST_E_UNSUPPORTED },
+		{ &nest_fmt_aarch64_s1_16k, 2, NEST_FEAT_LPA2, 0, NEST_OK },
+		{ &nest_fmt_aarch64_s1_16k, 0, NEST_FEAT_LPA, 0, NEST_E_UNSUPPORTED },
+		{ &nest_fmt_aarch64_s1_16k, 0, 0, 0x1000000000000, NEST_E_RANGE },
+		/* 64 KiB, 512 MiB; 4 TiB with LPA. */
+		{ &nest_fmt_aarch64_s1_64k, 0, 0, 0x4000, NEST_E_ALIGN },
+		{ &nest_fmt_aarch64_s1_64k, 1, 0, 0x10000000, NEST_E_ALIGN },
+		{ &nest_fmt_aarch64_s1_64k, 2, 0, 0, NEST_E_UNSUPPORTED },
+		{ &nest_fmt_aarch64_s1_64k, 2, NEST_FEAT_LPA, 0, NEST_OK },
+		{ &nest_fmt_aarch64_s1_64k, 0, NEST_FEAT_LPA2, 0, NEST_E_UNSUPPORTED },
+		{ &nest_fmt_aarch64_s1_64k, 0, 0, 0x1000000000000, NEST_E_RANGE },
+		{ &nest_fmt_aarch64_s1_64k, 0, NEST_FEAT_LPA, 0x10000000000000, NEST_E_RANGE },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		nest_pte_t e;
+		int got = nest_pte_leaf(rows[i].format, rows[i].level, rows[i].features, rows[i].pa,
+					NEST_RW, &e);
+
+		if (got != rows[i].want)
+			fail_msg("row %u: %s", i, nest_strerror(got));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(read_is_s2ap_bit_6_and_write_bit_7),
 		cmocka_unit_test(no_execute_is_written),
 		cmocka_unit_test(every_nested_entry_is_a_user_page),
+		cmocka_unit_test(each_granule_refuses_what_it_has_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
