@@ -20,6 +20,9 @@ asm = subprocess.run(
 ).stdout
 if isa == "aarch64":
     must(asm, r"(lsr|ubfx)\s+(x\d+), x\d+, #12(?:(?!\n\s*(?:tlbi)).)*\n\s*tlbi\s+ipas2l?e1is, \2", "IPA >> 12")
+    for name, op in ("pointers_too", "ipas2e1is"), ("leaf_only", "ipas2le1is"):
+        shift = r"(?:(?!\n\s*ret).)*lsr\s+(x\d+), x0, #12\n(?:\s*//[^\n]*\n)*"
+        must(asm, rf"\n{name}:{shift}\s*tlbi\s+{op}, \1\n", op)
     must(asm, r"ipas2l?e1is,.*dsb\s+ish\n.*tlbi\s+vmalle1is.*dsb\s+ish\n.*isb", "order")
     must(asm, r"dsb\s+ishst.*tlbi", "the stores come first")
 else:

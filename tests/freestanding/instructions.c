@@ -15,3 +15,18 @@ void flush(const struct nest_flush *what)
 	nest_riscv_g_flush(what);
 #endif
 }
+
+#if defined(__aarch64__)
+/* Each form of the invalidation alone: no branch between the shift and the instruction. */
+void pointers_too(nest_ia_t ipa);
+void pointers_too(nest_ia_t ipa)
+{
+	nest_aarch64_tlbi_ipa(ipa, false);
+}
+
+void leaf_only(nest_ia_t ipa);
+void leaf_only(nest_ia_t ipa)
+{
+	nest_aarch64_tlbi_ipa(ipa, true);
+}
+#endif

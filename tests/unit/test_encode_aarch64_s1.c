@@ -120,6 +120,10 @@ static const struct refused_row refused[] = {
 	REFUSED(0, NEST_FEAT_XNX, NEST_RW),
 	REFUSED(3, 0, NEST_RW),
 	REFUSED_PA(0, 0, 0x1000000000000, NEST_E_RANGE),
+	/* Unknown bits. */
+	{ __LINE__, 0, 0, 0, NEST_R | (nest_attr_t)1 << 31, NEST_E_INVAL },
+	{ __LINE__, 0, 0, 0, NEST_R | NEST_MT_MASK, NEST_E_INVAL },
+	{ __LINE__, 0, (uint32_t)1 << 31, 0, NEST_RW, NEST_E_INVAL },
 };
 
 static void what_hardware_or_features_lack_is_refused(void **state)
@@ -128,6 +132,40 @@ static void what_hardware_or_features_lack_is_refused(void **state)
 	check_refused(F4, refused, COUNT(refused));
 	check_refused(F16, refused, COUNT(refused));
 	check_refused(F64, refused, COUNT(refused));
+}
+
+static void groups_need_the_feature_and_are_not_of_the_largest_blocks(void **state)
+{
+	static const struct {
+		const struct nest_format *format;
+		unsigned level;
+		uint32_t features;
+		nest_pa_t pa;
+		int rc;
+	} rows[] = {
+		{ F4, 0, 0, 0, NEST_E_UNSUPPORTED },
+		{ F4, 3, NEST_FEAT_CONTIG | NEST_FEAT_LPA2, 0, NEST_E_UNSUPPORTED },
+		{ F4, 0, NEST_FEAT_CONTIG, 0x800, NEST_E_ALIGN },
+		{ F4, 0, NEST_FEAT_CONTIG, 0x1000000000000, NEST_E_RANGE },
+		{ F16, 0, 0, 0, NEST_E_UNSUPPORTED },
+		{ F16, 2, NEST_FEAT_CONTIG | NEST_FEAT_LPA2, 0, NEST_E_UNSUPPORTED },
+		{ F16, 0, NEST_FEAT_CONTIG, 0x1000, NEST_E_ALIGN },
+		{ F16, 0, NEST_FEAT_CONTIG, 0x1000000000000, NEST_E_RANGE },
+		{ F64, 0, 0, 0, NEST_E_UNSUPPORTED },
+		{ F64, 2, NEST_FEAT_CONTIG | NEST_FEAT_LPA, 0, NEST_E_UNSUPPORTED },
+		{ F64, 0, NEST_FEAT_CONTIG, 0x4000, NEST_E_ALIGN },
+		{ F64, 0, NEST_FEAT_CONTIG, 0x1000000000000, NEST_E_RANGE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		nest_pte_t e = 0x5a5a;
+		int rc = nest_pte_leaf_contiguous(rows[i].format, rows[i].level, rows[i].features,
+						  rows[i].pa, RWX_G, &e);
+
+		if (rc != rows[i].rc || e != 0x5a5a)
+			fail_msg("row %zu: rc %d", i, rc);
+	}
 }
 
 static const struct word_row words_4k[] = {
@@ -157,6 +195,34 @@ static void other_words_decode_to_what_hardware_makes_of_them(void **state)
 {
 	(void)state;
 	check_words(F4, words_4k, COUNT(words_4k));
+}
+
+static void tables_marks_and_absent_entries(void **state)
+{
+	nest_pte_t e = 1;
+
+	(void)state;
+	assert_int_equal(nest_pte_table(F4, 0x40001000, &e), NEST_OK);
+	assert_true(e == 0x0000000040001003);
+	assert_int_equal(nest_pte_table(F16, 0xffffffffc000, &e), NEST_OK);
+	assert_true(e == 0x0000ffffffffc003);
+	assert_int_equal(nest_pte_table(F64, 0x40010000, &e), NEST_OK);
+	assert_true(e == 0x0000000040010003);
+	assert_int_equal(nest_pte_table(F4, 0x800, &e), NEST_E_ALIGN);
+	assert_int_equal(nest_pte_table(F16, 0x1000, &e), NEST_E_ALIGN);
+	assert_int_equal(nest_pte_table(F64, 0x4000, &e), NEST_E_ALIGN);
+	assert_int_equal(nest_pte_table(F4, 0x1000000000000, &e), NEST_E_RANGE);
+	assert_int_equal(nest_pte_mark(F4, 0x123456789abc, &e), NEST_OK);
+	assert_true(e == 0x0123456789abc008);
+	assert_int_equal(nest_pte_mark(F64, 1, &e), NEST_OK);
+	assert_true(e == 0x0000000000001008);
+	assert_int_equal(nest_pte_mark(F16, 0x1000000000000, &e), NEST_E_RANGE);
+	assert_int_equal(nest_pte_absent(F4, 0, 0, 0x40001000, &e), NEST_OK);
+	assert_true(e == 0);
+	e = 1;
+	assert_int_equal(nest_pte_absent(F64, 2, NEST_FEAT_LPA, 0, &e), NEST_OK);
+	assert_true(e == 0);
+	assert_int_equal(nest_pte_absent(F4, 5, 0, 0, &e), NEST_E_UNSUPPORTED);
 }
 
 /* What attr.h promises, worked out again. */
@@ -247,7 +313,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(leaf_words_are_those_of_the_manual),
 		cmocka_unit_test(what_hardware_or_features_lack_is_refused),
+		cmocka_unit_test(groups_need_the_feature_and_are_not_of_the_largest_blocks),
 		cmocka_unit_test(other_words_decode_to_what_hardware_makes_of_them),
+		cmocka_unit_test(tables_marks_and_absent_entries),
 		cmocka_unit_test(encode_and_decode_are_inverse),
 		cmocka_unit_test(geometry_by_granule_and_feature),
 		cmocka_unit_test(changes_that_need_break_before_make),

@@ -109,6 +109,8 @@ static void what_the_format_has_not_is_refused(void **state)
 		REFUSED(3, 0, 0, NEST_R, UNSUPPORTED),
 		REFUSED(4, 0, 0, NEST_R, UNSUPPORTED),
 		REFUSED(0, 0, 0, NEST_R | 6u << 8, INVAL),
+		REFUSED(0, 0, 0, NEST_R | 1u << 31, INVAL),
+		REFUSED(0, 1u << 31, 0, NEST_R, INVAL),
 		REFUSED(0, 0, 0x800, NEST_R, ALIGN),
 		REFUSED(1, 0, 0x4000, NEST_R, ALIGN),
 		REFUSED(0, 0, 0x1000000000000, NEST_R, RANGE),

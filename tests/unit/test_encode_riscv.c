@@ -93,6 +93,9 @@ static const struct refused_row refused[] = {
 	REFUSED_PA(1, 0, 0x1000, NEST_E_ALIGN),
 	REFUSED_PA(4, 0, 0x8000000000, NEST_E_ALIGN),
 	REFUSED_PA(0, 0, 0x100000000000000, NEST_E_RANGE),
+	/* Unknown bits. */
+	{ __LINE__, 0, 0, 0, NEST_R | (nest_attr_t)1 << 31, NEST_E_INVAL },
+	{ __LINE__, 0, (uint32_t)1 << 31, 0, NEST_RW, NEST_E_INVAL },
 };
 
 static const struct refused_row refused_g[] = {
@@ -111,6 +114,12 @@ static void what_hardware_or_features_lack_is_refused(void **state)
 	assert_int_equal(nest_pte_leaf_contiguous(FG, 0, 0, 0, NEST_RW, &e), NEST_E_UNSUPPORTED);
 	assert_int_equal(nest_pte_leaf_contiguous(FG, 1, NEST_FEAT_CONTIG, 0, NEST_RW, &e),
 			 NEST_E_UNSUPPORTED);
+	assert_int_equal(nest_pte_leaf_contiguous(FS, 0, 0, 0, NEST_RW, &e), NEST_E_UNSUPPORTED);
+	assert_int_equal(nest_pte_leaf_contiguous(FS, 1, NEST_FEAT_CONTIG, 0, NEST_RW, &e),
+			 NEST_E_UNSUPPORTED);
+	assert_int_equal(nest_pte_leaf_contiguous(FS, 0, NEST_FEAT_CONTIG, 0x800, NEST_RW, &e),
+			 NEST_E_ALIGN);
+	assert_true(e == 0);
 }
 
 static const struct word_row words[] = {
@@ -194,6 +203,12 @@ static void tables_marks_and_absent_entries(void **state)
 	assert_true(e == 0x0123456789abc008);
 	assert_int_equal(nest_pte_absent(FG, 4, 0, 0, &e), NEST_OK);
 	assert_true(e == 0);
+	assert_int_equal(nest_pte_mark(FS, 0xffffffffffff, &e), NEST_OK);
+	assert_true(e == 0x0ffffffffffff008);
+	assert_int_equal(nest_pte_mark(FS, 0x1000000000000, &e), NEST_E_RANGE);
+	assert_int_equal(nest_pte_absent(FS, 1, 0, 0x80001000, &e), NEST_OK);
+	assert_true(e == 0);
+	assert_int_equal(nest_pte_absent(FS, 5, 0, 0, &e), NEST_E_UNSUPPORTED);
 }
 
 /* What attr.h promises, worked out again. */

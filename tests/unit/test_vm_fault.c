@@ -288,6 +288,46 @@ static void test_a_frame_does_not_leave_its_region(void **state)
 	vmt_close(&t);
 }
 
+/*
+ * The provider's contents are the guest's: a frame is neither cleared nor kept for the next time.
+ */
+static void untouched(struct vmt *v)
+{
+	uint8_t seen[512];
+	uint8_t *frame;
+
+	v->give = v->a.host.alloc(&v->a, (size_t)v->page);
+	frame = arena_ptr(&v->a, v->give);
+	for (unsigned round = 0; round < 3; round++) {
+		const uint8_t fill = (uint8_t)(0x5c + round);
+
+		memset(frame, fill, (size_t)v->page);
+		vmt_mark(v);
+		CHECK_OK(nest_vm_add_ram(&v->vm, ram, v->page, &v->provider, 0));
+		CHECK_EQ(vmt_fault(v, ram, NEST_W).kind, NEST_EXIT_RESUME);
+		CHECK_EQ(v->nr_asked, 1);
+		CHECK_EQ(vmt_at(v, ram).pa, v->give);
+		for (uint64_t at = 0; at < v->page; at += sizeof(seen)) {
+			memset(seen, 0, sizeof(seen));
+			CHECK_OK(nest_vm_read(&v->vm, ram + at, seen, sizeof(seen)));
+			for (size_t i = 0; i < sizeof(seen); i++)
+				CHECK_EQ(seen[i], fill);
+		}
+		CHECK_OK(nest_vm_remove(&v->vm, ram, v->page));
+		CHECK_EQ(v->nr_put, 1);
+		CHECK_EQ(frame[0], fill);
+		CHECK_EQ(frame[v->page - 1], fill);
+	}
+	v->a.host.free(&v->a, v->give, (size_t)v->page);
+	v->give = 0;
+}
+
+static void test_a_frame_is_seen_as_the_provider_filled_it(void **state)
+{
+	(void)state;
+	vmt_sweep(untouched);
+}
+
 static void test_contiguous_groups_are_filled_at_once(void **state)
 {
 	struct nest_backing fixed = fixed_at(0x80000000 + 0x10000);
@@ -464,6 +504,7 @@ int main(void)
 		cmocka_unit_test(test_user_execution_is_a_right_of_its_own),
 		cmocka_unit_test(test_the_largest_frame_is_asked_for_first),
 		cmocka_unit_test(test_a_frame_does_not_leave_its_region),
+		cmocka_unit_test(test_a_frame_is_seen_as_the_provider_filled_it),
 		cmocka_unit_test(test_contiguous_groups_are_filled_at_once),
 		cmocka_unit_test(test_fixed_memory_comes_in_the_largest_blocks),
 		cmocka_unit_test(test_a_frame_that_cannot_be_mapped_goes_back),
