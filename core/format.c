@@ -169,7 +169,6 @@ int nest_format_describe(const struct nest_format *format, uint32_t features,
 			 struct nest_format_info *out)
 {
 	const struct nest_fmt *f;
-	nest_pte_t leaf_entry = 0;
 	int err;
 
 	if (!format || !out)
@@ -196,10 +195,6 @@ int nest_format_describe(const struct nest_format *format, uint32_t features,
 	};
 	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++)
 		out->contig_shift[l] = f->contig_shift(features, l);
-	/* Another frame at the same place is the change that decides it. */
-	if (f->leaf(features, 0, NEST_R, &leaf_entry) == NEST_OK)
-		out->break_before_make = f->needs_break(
-			features, 0, leaf_entry,
-			leaf_entry | f->pa_bits(0, NEST_BIT(f->page_shift)));
+	out->break_before_make = nest_frames_break(f, features);
 	return NEST_OK;
 }

@@ -126,13 +126,10 @@ void nest_gather_settle(struct nest_gather *g, uint64_t first, uint64_t last)
 {
 	const struct nest_fmt *f = g->pt->format->fmt;
 	bool held = g->all;
-	nest_pte_t leaf;
 
 	for (unsigned i = 0; i < g->nr_ranges; i++)
 		held |= g->range[i].first <= last && first <= g->range[i].last;
-	/* Only where one frame may not follow another without a break. */
-	if (held && f->leaf(g->pt->features, 0, NEST_R, &leaf) == NEST_OK &&
-	    f->needs_break(g->pt->features, 0, leaf, leaf | f->pa_bits(0, NEST_BIT(f->page_shift))))
+	if (held && nest_frames_break(f, g->pt->features))
 		nest_gather_sync(g);
 }
 

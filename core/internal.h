@@ -165,6 +165,15 @@ NEST_INLINE bool nest_is_limbo(const struct nest_fmt *f, unsigned level, nest_pt
 	       !f->is_table(level, e);
 }
 
+/* Must another frame at the same place wait for a break? */
+NEST_INLINE bool nest_frames_break(const struct nest_fmt *f, uint32_t features)
+{
+	nest_pte_t leaf;
+
+	return f->leaf(features, 0, NEST_R, &leaf) == NEST_OK &&
+	       f->needs_break(features, 0, leaf, leaf | f->pa_bits(0, NEST_BIT(f->page_shift)));
+}
+
 /* Offset to caller's address and back; NEST_E_RANGE for an address that the table does not hold. */
 uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off);
 int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t *off);
