@@ -6,15 +6,9 @@
 #ifndef CONSOLE_H
 #define CONSOLE_H
 
-#include <stdint.h>
+#include "print.h"
 
 #define UART_BASE 0x09000000u
-
-/* One character; a newline becomes CR LF. The signature is nest_putc_fn's. */
-void put_char(void *unused, char c);
-
-/* %s, %c, %u (unsigned), %lu and %lx (unsigned long), %%. No widths. */
-__attribute__((format(printf, 1, 2))) void print(const char *format, ...);
 
 /* End the machine with this exit status. */
 _Noreturn void exit_with(uint64_t status);

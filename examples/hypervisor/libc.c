@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The few C library functions that libnest (memcpy, memset), libfdt and the compiler call, plus
- * what Debian's libfdt.a, which is built with a stack protector, expects of the system.
+ * The few C library functions that libnest (memcpy, memset), libfdt and the compiler call.
  *
  * Copies go by aligned words where they can: until EL2's MMU is on, no access may be unaligned. The
  * file is built with -fno-builtin, so that no loop becomes a call to the function it implements.
  */
 #include <stdint.h>
 #include <string.h>
-
-#include "console.h"
 
 /* A word that may stand for bytes of any type. */
 typedef uint64_t __attribute__((may_alias)) word_t;
@@ -98,12 +95,4 @@ char *strrchr(const char *s, int c)
 			return (char *)(uintptr_t)(s + n);
 	}
 	return NULL;
-}
-
-uintptr_t __stack_chk_guard = 0x6e65737400ff0a0d;
-
-_Noreturn void __stack_chk_fail(void);
-_Noreturn void __stack_chk_fail(void)
-{
-	die("stack overflow");
 }
