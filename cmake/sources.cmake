@@ -10,6 +10,7 @@ set(NEST_CORE_SOURCES
 	core/dump.c
 	core/format.c
 	core/gather.c
+	core/harvest.c
 	core/pt.c
 	core/pt_init.c
 	core/rare.c

@@ -28,6 +28,7 @@ struct nest_request {
 	uint8_t cap; /* no entry of the operation stands above this level */
 	bool groups; /* map: contiguous groups may be made */
 	struct nest_gather *gather;
+	uint64_t *bitmap; /* harvest */
 };
 
 /* A format with the engine specialised for it. */
@@ -328,6 +329,10 @@ bool nest_is_pinned(const struct nest_pt *pt, uint64_t i);
 int nest_operate_mark(struct nest_pt *pt, const struct nest_request *rq);
 int nest_operate_split(struct nest_pt *pt, const struct nest_request *rq);
 int nest_operate_merge(struct nest_pt *pt, const struct nest_request *rq);
+/* Tell and clear rq->clear, one of NEST_ACCESSED and NEST_DIRTY (harvest.c). */
+int nest_operate_harvest(struct nest_pt *pt, const struct nest_request *rq);
+/* Does the range touch root entries that another table owns? (rare.c) */
+bool nest_range_is_borrowed(const struct nest_pt *pt, const struct nest_request *rq);
 /*
  * Visit a range. Without fn, ctx points to a number of entries (uint64_t): when so many (tables
  * aside) have been read and there are more, NEST_E_AGAIN; *stopped is the last offset before the

@@ -135,14 +135,8 @@ static void merge_below(const struct nest_request *rq, nest_pte_t *t, unsigned l
 
 int nest_operate_merge(struct nest_pt *pt, const struct nest_request *rq)
 {
-	if (pt->pinned != NEST_PA_NONE) {
-		uint64_t last = nest_index(pt->format->fmt, pt, pt->top, rq->last);
-
-		for (uint64_t i = nest_index(pt->format->fmt, pt, pt->top, rq->first); i <= last;
-		     i++)
-			if (nest_is_borrowed(pt, i))
-				return NEST_E_DENIED;
-	}
+	if (nest_range_is_borrowed(pt, rq))
+		return NEST_E_DENIED;
 	merge_below(rq, nest_va(pt, pt->root), pt->top, rq->first, rq->last);
 	make_groups(rq, nest_va(pt, pt->root), pt->top, rq->first, rq->last);
 	return NEST_OK;
@@ -175,6 +169,20 @@ bool nest_is_pinned(const struct nest_pt *pt, uint64_t i)
 bool nest_is_borrowed(const struct nest_pt *pt, uint64_t i)
 {
 	return root_flag(pt, i, BORROWED);
+}
+
+bool nest_range_is_borrowed(const struct nest_pt *pt, const struct nest_request *rq)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	uint64_t last = nest_index(f, pt, pt->top, rq->last);
+
+	if (pt->pinned == NEST_PA_NONE)
+		return false;
+	for (uint64_t i = nest_index(f, pt, pt->top, rq->first); i <= last; i++) {
+		if (nest_is_borrowed(pt, i))
+			return true;
+	}
+	return false;
 }
 
 /* Make the map of root flags where there is none. *made: undo it when the operation fails. */

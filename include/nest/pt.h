@@ -192,10 +192,36 @@ int nest_pt_split(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned leve
 
 /*
  * Collapse every whole run of pages in the range that maps consecutive, aligned frames with equal
- * attributes (accessed and dirty aside: the result has both if any has) into the largest page or
- * group. Never fails for want of memory. NEST_E_DENIED.
+ * attributes (accessed and dirty aside: the result has each if any has, and where hardware sets
+ * them both, since it may be doing so) into the largest page or group. Never fails for want of
+ * memory. NEST_E_DENIED.
  */
 int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather);
+
+/* Flag of nest_pt_harvest_dirty() and nest_pt_age(). */
+#define NEST_HARVEST_KEEP ((uint32_t)1 << 8) /* tell, and change nothing */
+
+/*
+ * Which pages were written to, or accessed, since they were mapped or last harvested? Sets bit i %
+ * 64 of bitmap[i / 64] for every smallest page ia + i * page of the range that lies in a dirty
+ * (accessed) page, block or group, and makes those clean (not accessed). Bits are never cleared, so
+ * one bitmap can take in many rounds; NULL: only clear. Holes, marks and clean pages are passed
+ * over.
+ *
+ * A group is dirty when any entry of it is. A page, block or group that the range covers in part is
+ * told for that part and stays dirty, so that nothing is lost: harvest whole ones, or split first.
+ * Nothing is split, nothing allocated. Entries stay valid throughout, and what hardware sets
+ * meanwhile is kept. A write that comes before the flush is over may go without being told again:
+ * flush (nest_gather_sync) before the pages are read.
+ *
+ * NEST_E_UNSUPPORTED: the table does not track it (see NEST_ACCESSED). On AArch64 a page mapped
+ * with NEST_W and without NEST_DBM is not tracked and never told as dirty. NEST_E_DENIED: the range
+ * touches entries linked from another table (not with NEST_HARVEST_KEEP); nothing is changed.
+ */
+int nest_pt_harvest_dirty(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
+			  uint32_t flags, struct nest_gather *gather);
+int nest_pt_age(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap, uint32_t flags,
+		struct nest_gather *gather);
 
 /*
  * Link src's top-level entries that cover the range into dst, so that both translate it by the same
