@@ -1,0 +1,858 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * AArch64: stage 2 and the first stages of EL1&0 and of EL2, on QEMU's virt machine, from EL2.
+ *
+ * A guest at EL1 or EL0 makes one access and comes back by SVC or by a fault. For stage 2 its own
+ * first stage is off, with HCR_EL2.DC set so that its accesses are write-back and the memory type
+ * of the page decides (Arm ARM D8.6.5); for the first stage of EL1&0, stage 2 is off. EL2 itself
+ * makes the accesses through its own first stage. QEMU keeps what it has translated until it is
+ * told to forget it, so a missing invalidation shows.
+ */
+#include <string.h>
+
+#include <nest/arch/aarch64.h>
+
+#include "../model.h"
+#include "console.h"
+#include "cpu.h"
+
+/* HCR_EL2, Arm ARM D19.2.48 */
+#define HCR_VM        ((uint64_t)1 << 0)
+#define HCR_DC        ((uint64_t)1 << 12)
+#define HCR_RW        ((uint64_t)1 << 31)
+#define HCR_FWB       ((uint64_t)1 << 46)
+/* SCTLR_EL1: RES1 bits and SPAN; with the MMU and caches. */
+#define SCTLR_OFF     ((uint64_t)0x30d00800)
+#define SCTLR_ON      (SCTLR_OFF | 0x1005)
+#define SCTLR_EL2_OFF ((uint64_t)0x30c50830)
+
+#define HPFAR_POISON    ((uint64_t)0x5a5a5a5a0)
+#define SPSR_EL0_MASKED ((uint64_t)0x3c0)
+
+enum { EC_SVC = 0x15, EC_INSTRUCTION_SAME = 0x21, EC_DATA_SAME = 0x25 };
+enum { SVC_ACCESS = 1, SVC_EXECUTED = 0x5a5 };
+enum { VECTOR_EL1 = 4, VECTOR_EL0 = 8 }; /* synchronous, from EL1 and from EL0 */
+enum { STAGE2_VMID = 5, STAGE1_ASID = 3 };
+#define RAM_BASE ((uint64_t)0x40000000)
+#define RAM_END  ((uint64_t)0x80000000)
+
+const uint64_t port_linear_offset;
+
+extern const uint8_t guest_begin[], guest_read[], guest_write[], guest_rmw[], guest_exec[],
+	guest_end[];
+extern uint8_t __image_end[];
+/* Run one of the stubs at EL2, until it takes an exception: x0 then. */
+uint64_t run_at_el2(nest_ia_t ia, uint64_t value, const uint8_t *code);
+void main(void);
+_Noreturn void fatal_exception(uint64_t vector);
+
+/* ---- Configurations ---- */
+
+#define CAN_R     WALKER_CAN(WALKER_READ)
+#define CAN_W     WALKER_CAN(WALKER_WRITE)
+#define CAN_RW    (CAN_R | CAN_W | WALKER_CAN(WALKER_RMW))
+#define CAN_X     WALKER_CAN(WALKER_EXEC)
+#define BOTH(can) { (can), (can) }
+
+/* Stage 2: S2AP and XN, Arm ARM D8.4.4; the same for EL1 and EL0. */
+static const struct walker_attr s2_attrs[] = {
+	{ NEST_RWX, BOTH(CAN_RW | CAN_X) },
+	{ NEST_R, BOTH(CAN_R) },
+	{ NEST_RW, BOTH(CAN_RW) },
+	{ NEST_RX, BOTH(CAN_R | CAN_X) },
+	{ NEST_X, BOTH(CAN_X) },
+	{ NEST_W, BOTH(CAN_W) },
+	{ NEST_RW | NEST_SW0 | NEST_SW2, BOTH(CAN_RW) },
+	{ NEST_RWX | NEST_MT_WC, BOTH(CAN_RW | CAN_X) },
+	{ NEST_RW | NEST_MT_DEVICE, BOTH(CAN_RW) },
+	{ NEST_R | NEST_MT_DEVICE_STRICT, BOTH(CAN_R) },
+	{ NEST_RW | NEST_MT_WT, BOTH(CAN_RW) }, /* the last: not with FWB */
+};
+
+/* With FEAT_XNX execution is granted for each exception level. */
+static const struct walker_attr xnx_attrs[] = {
+	{ NEST_RWX | NEST_XU, BOTH(CAN_RW | CAN_X) },
+	{ NEST_RWX, { CAN_RW | CAN_X, CAN_RW } },
+	{ NEST_RW | NEST_XU, { CAN_RW, CAN_RW | CAN_X } },
+	{ NEST_RX, { CAN_R | CAN_X, CAN_R } },
+	{ NEST_R | NEST_XU, { CAN_R, CAN_R | CAN_X } },
+	{ NEST_XU, { 0, CAN_X } },
+	{ NEST_R, BOTH(CAN_R) },
+	{ NEST_RW | NEST_MT_WC, BOTH(CAN_RW) },
+};
+
+/*
+ * First stage: AP, UXN and PXN, Arm ARM D8.4.1. What EL0 may write, EL1 does not execute. EL1
+ * reads and writes EL0's pages, since PSTATE.PAN stays clear.
+ */
+static const struct walker_attr s1_attrs[] = {
+	{ NEST_RWX | NEST_U, { CAN_RW, CAN_RW | CAN_X } },
+	{ NEST_RX | NEST_XU | NEST_U, BOTH(CAN_R | CAN_X) },
+	{ NEST_R | NEST_U, BOTH(CAN_R) },
+	{ NEST_RW | NEST_U, BOTH(CAN_RW) },
+	{ NEST_RWX, { CAN_RW | CAN_X, 0 } },
+	{ NEST_RX, { CAN_R | CAN_X, 0 } },
+	{ NEST_R, { CAN_R, 0 } },
+	{ NEST_RW, { CAN_RW, 0 } },
+	{ NEST_R | NEST_XU, { CAN_R, CAN_X } },
+	{ NEST_RW | NEST_G, { CAN_RW, 0 } },
+	{ NEST_RW | NEST_U | NEST_SW1, BOTH(CAN_RW) },
+	{ NEST_RW | NEST_U | NEST_MT_WC, BOTH(CAN_RW) },
+	{ NEST_RW | NEST_U | NEST_MT_WT, BOTH(CAN_RW) },
+	{ NEST_RW | NEST_MT_DEVICE, { CAN_RW, 0 } },
+	{ NEST_R | NEST_U | NEST_MT_DEVICE_STRICT, BOTH(CAN_R) },
+};
+
+/* EL2's own: no EL0, and nothing that is not global. */
+static const struct walker_attr el2_attrs[] = {
+	{ NEST_RWX, { CAN_RW | CAN_X, 0 } },
+	{ NEST_RX, { CAN_R | CAN_X, 0 } },
+	{ NEST_R, { CAN_R, 0 } },
+	{ NEST_RW, { CAN_RW, 0 } },
+	{ NEST_RW | NEST_SW0, { CAN_RW, 0 } },
+	{ NEST_RW | NEST_MT_WC, { CAN_RW, 0 } },
+	{ NEST_RW | NEST_MT_WT, { CAN_RW, 0 } },
+	{ NEST_RW | NEST_MT_DEVICE, { CAN_RW, 0 } },
+	{ NEST_R | NEST_MT_DEVICE_STRICT, { CAN_R, 0 } },
+};
+
+#define COUNT(a) ((unsigned)(sizeof(a) / sizeof((a)[0])))
+
+/* What a configuration asks of the CPU beyond its granule. */
+struct wish {
+	const char *name;
+	const struct nest_format *format;
+	unsigned ia_bits;
+	uint32_t features;
+	uint32_t flags;
+};
+
+static const struct wish wishes[] = {
+	{ "s2-4k-40", &nest_fmt_aarch64_s2_4k, 40, NEST_FEAT_CONTIG, 0 },
+	{ "s2-4k-36", &nest_fmt_aarch64_s2_4k, 36, 0, 0 },
+	{ "s2-4k-48", &nest_fmt_aarch64_s2_4k, 48, NEST_FEAT_CONTIG, 0 },
+	{ "s2-4k-xnx", &nest_fmt_aarch64_s2_4k, 42, NEST_FEAT_XNX, 0 },
+	{ "s2-4k-fwb", &nest_fmt_aarch64_s2_4k, 44, NEST_FEAT_S2FWB | NEST_FEAT_CONTIG, 0 },
+	{ "s2-4k-ad", &nest_fmt_aarch64_s2_4k, 40, NEST_FEAT_HW_AD | NEST_FEAT_CONTIG, 0 },
+	{ "s2-4k-sw", &nest_fmt_aarch64_s2_4k, 40, NEST_FEAT_SW_AD, 0 },
+	{ "s2-4k-bbm2", &nest_fmt_aarch64_s2_4k, 40, NEST_FEAT_BBM2 | NEST_FEAT_CONTIG, 0 },
+	{ "s2-4k-52", &nest_fmt_aarch64_s2_4k, 52, NEST_FEAT_LPA2 | NEST_FEAT_CONTIG, 0 },
+	{ "s2-16k-40", &nest_fmt_aarch64_s2_16k, 40, NEST_FEAT_CONTIG, 0 },
+	{ "s2-16k-48", &nest_fmt_aarch64_s2_16k, 48, 0, 0 },
+	{ "s2-16k-ad", &nest_fmt_aarch64_s2_16k, 40, NEST_FEAT_HW_AD | NEST_FEAT_CONTIG, 0 },
+	/* 52 bits begin at level 0, which QEMU does not: see level_zero_of_16k() */
+	{ "s2-16k-51", &nest_fmt_aarch64_s2_16k, 51, NEST_FEAT_LPA2 | NEST_FEAT_CONTIG, 0 },
+	{ "s2-64k-40", &nest_fmt_aarch64_s2_64k, 40, NEST_FEAT_CONTIG, 0 },
+	{ "s2-64k-48", &nest_fmt_aarch64_s2_64k, 48, NEST_FEAT_XNX, 0 },
+	{ "s2-64k-52", &nest_fmt_aarch64_s2_64k, 52, NEST_FEAT_LPA | NEST_FEAT_CONTIG, 0 },
+	{ "s2-64k-sw", &nest_fmt_aarch64_s2_64k, 40, NEST_FEAT_SW_AD, 0 },
+	{ "s1-4k-48", &nest_fmt_aarch64_s1_4k, 48, NEST_FEAT_CONTIG, 0 },
+	{ "s1-4k-39-upper", &nest_fmt_aarch64_s1_4k, 39, 0, NEST_PT_UPPER },
+	{ "s1-4k-ad", &nest_fmt_aarch64_s1_4k, 48, NEST_FEAT_HW_AD | NEST_FEAT_CONTIG, 0 },
+	{ "s1-4k-sw", &nest_fmt_aarch64_s1_4k, 42, NEST_FEAT_SW_AD, 0 },
+	{ "s1-4k-52", &nest_fmt_aarch64_s1_4k, 52, NEST_FEAT_LPA2, 0 },
+	{ "s1-16k-47", &nest_fmt_aarch64_s1_16k, 47, NEST_FEAT_CONTIG, 0 },
+	{ "s1-el2-4k-48", &nest_fmt_aarch64_s1_4k, 48, NEST_FEAT_EL2 | NEST_FEAT_CONTIG, 0 },
+	{ "s1-64k-48-upper", &nest_fmt_aarch64_s1_64k, 48, NEST_FEAT_CONTIG, NEST_PT_UPPER },
+};
+
+static struct walker_config configs[COUNT(wishes)];
+static unsigned config_count;
+static struct nest_aarch64_id id;
+
+/* The guest's code, its first-stage tables and its data: one 64 KiB page, or several smaller. */
+enum { HOME_SIZE = 0x10000, HOME_L1 = 0x2000, HOME_L2 = 0x3000, HOME_DATA = 0x4000 };
+static _Alignas(HOME_SIZE) uint8_t home[HOME_SIZE];
+
+static bool add_config(const struct wish *w)
+{
+	struct walker_config *c = &configs[config_count];
+	uint32_t offered = nest_aarch64_features(w->format, &id);
+	struct nest_format_info info;
+
+	/* Software's tracking needs nothing of the CPU, and EL2 is where this runs. */
+	if (!offered || (w->features & ~(NEST_FEAT_SW_AD | NEST_FEAT_EL2) & ~offered))
+		return false;
+	nest_format_describe(w->format, w->features, &info);
+	*c = (struct walker_config){
+		.name = w->name,
+		.format = w->format,
+		.ia_bits = w->ia_bits,
+		.oa_bits = nest_aarch64_oa_bits(&id, w->features),
+		.features = w->features,
+		.flags = w->flags,
+		.attrs = s1_attrs,
+		.nr_attrs = COUNT(s1_attrs),
+		.modes = 3,
+		.accesses = CAN_RW | CAN_X,
+		.home_pa = (uintptr_t)home,
+		.home_size = HOME_SIZE,
+		.home_attr = NEST_RX | NEST_XU | NEST_U | NEST_ACCESSED,
+		.port_index = config_count,
+	};
+	if (w->features & NEST_FEAT_HW_AD) {
+		c->hw_ad = NEST_ACCESSED | NEST_DIRTY;
+		c->clean_attr = NEST_DBM;
+	}
+	if (w->features & NEST_FEAT_SW_AD) {
+		c->sw_ad = NEST_ACCESSED;
+		c->ad_before_rights = true; /* Arm ARM D8.15.3 */
+	}
+	if (info.stage2) {
+		if (w->ia_bits > c->oa_bits)
+			return false; /* an IPA may not be wider than PARange */
+		c->attrs = w->features & NEST_FEAT_XNX ? xnx_attrs : s2_attrs;
+		c->nr_attrs = w->features & NEST_FEAT_XNX ? COUNT(xnx_attrs) : COUNT(s2_attrs);
+		c->nr_attrs -= (w->features & NEST_FEAT_S2FWB) != 0;
+		c->home_attr = NEST_RWX | NEST_ACCESSED | NEST_DIRTY |
+			       (w->features & NEST_FEAT_XNX ? NEST_XU : 0);
+	}
+	if (w->features & NEST_FEAT_EL2) {
+		c->attrs = el2_attrs;
+		c->nr_attrs = COUNT(el2_attrs);
+		c->modes = 1 << WALKER_PRIVILEGED;
+		/* All that EL2 runs on, where it is without a first stage. */
+		c->home_pa = RAM_BASE;
+		c->home_size = RAM_END - RAM_BASE;
+		c->home_attr = NEST_RWX | NEST_ACCESSED | NEST_DIRTY;
+		c->home_fixed = true;
+		c->home_ia = RAM_BASE;
+	}
+	config_count++;
+	return true;
+}
+
+void port_start(void)
+{
+	static const struct nest_format *const stage2[] = { &nest_fmt_aarch64_s2_4k,
+							    &nest_fmt_aarch64_s2_16k,
+							    &nest_fmt_aarch64_s2_64k };
+
+	id = nest_aarch64_read_id();
+	print("probed: ID_AA64MMFR0 %lx, 1 %lx, 2 %lx; output %u bits; 16-bit VMIDs %s; TLBI by range %s\n",
+	      id.mmfr0, id.mmfr1, id.mmfr2, nest_aarch64_pa_range(&id),
+	      nest_aarch64_has_vmid16(&id) ? "yes" : "no",
+	      nest_aarch64_has_tlbi_range() ? "yes" : "no");
+	for (unsigned i = 0; i < COUNT(stage2); i++)
+		print("probed: %s: features %lx\n", nest_format_name(stage2[i]),
+		      (uint64_t)nest_aarch64_features(stage2[i], &id));
+	memcpy(home, guest_begin, (size_t)(guest_end - guest_begin));
+	for (unsigned i = 0; i < COUNT(wishes); i++) {
+		if (!add_config(&wishes[i]))
+			print("probed: no %s on this CPU\n", wishes[i].name);
+	}
+	NEST_AARCH64_WRITE(hcr_el2, HCR_RW);
+	NEST_AARCH64_ISB();
+}
+
+const struct walker_config *port_configs(unsigned *count)
+{
+	*count = config_count;
+	return configs;
+}
+
+void port_ram(nest_pa_t *base, uint64_t *size)
+{
+	*base = ((uintptr_t)__image_end + 0xfffff) & ~(uint64_t)0xfffff;
+	*size = RAM_END - *base;
+}
+
+/* ---- The loaded table ---- */
+
+enum regime { STAGE2, STAGE1_EL1, STAGE1_EL2 };
+
+static struct {
+	struct nest_pt *pt;
+	enum regime regime;
+	uint64_t home; /* where the guest finds it */
+} loaded;
+
+static void forget_all(void)
+{
+	NEST_AARCH64_DSB(ish);
+	nest_aarch64_tlbi_vmalls12e1is();
+	NEST_AARCH64_DSB(ish);
+	NEST_AARCH64_ISB();
+}
+
+static int load_stage2(struct nest_pt *pt)
+{
+	uint32_t flags = nest_aarch64_has_vmid16(&id) ? NEST_AARCH64_ID16 : 0;
+	uint64_t vtcr, vttbr, hcr = HCR_RW | HCR_VM | HCR_DC;
+	int err = nest_aarch64_vtcr(pt, flags, &vtcr);
+
+	if (!err)
+		err = nest_aarch64_vttbr(pt, &vttbr);
+	if (err)
+		return err;
+	if (pt->features & NEST_FEAT_S2FWB)
+		hcr |= HCR_FWB;
+	NEST_AARCH64_WRITE(vtcr_el2, vtcr);
+	NEST_AARCH64_WRITE(vttbr_el2, vttbr);
+	NEST_AARCH64_WRITE(sctlr_el1, SCTLR_OFF);
+	NEST_AARCH64_WRITE(hcr_el2, hcr);
+	return NEST_OK;
+}
+
+static int load_stage1(struct nest_pt *pt)
+{
+	bool upper = (pt->flags & NEST_PT_UPPER) != 0;
+	uint64_t tcr, ttbr;
+	int err = nest_aarch64_tcr_el1(upper ? NULL : pt, upper ? pt : NULL, 0, &tcr);
+
+	if (!err)
+		err = nest_aarch64_ttbr(pt, &ttbr);
+	if (err)
+		return err;
+	NEST_AARCH64_WRITE(hcr_el2, HCR_RW);
+	NEST_AARCH64_WRITE(mair_el1, NEST_AARCH64_MAIR);
+	NEST_AARCH64_WRITE(tcr_el1, tcr);
+	/* TCR_EL1.A1 is clear: the ASID is that of TTBR0 */
+	NEST_AARCH64_WRITE(ttbr0_el1, upper ? (uint64_t)STAGE1_ASID << 48 : ttbr);
+	NEST_AARCH64_WRITE(ttbr1_el1, upper ? ttbr : 0);
+	NEST_AARCH64_WRITE(sctlr_el1, SCTLR_ON);
+	return NEST_OK;
+}
+
+/* From here on EL2 itself runs on `pt`, which needs the UART too. */
+static int load_el2(struct nest_pt *pt)
+{
+	int err = nest_pt_map(pt, UART_BASE, UART_BASE, 0x1000,
+			      NEST_RW | NEST_MT_DEVICE | NEST_ACCESSED | NEST_DIRTY, 0, NULL);
+
+	return err ? err : cpu_start_mmu(pt);
+}
+
+static enum regime regime_of(const struct walker_config *config)
+{
+	struct nest_format_info info;
+
+	nest_format_describe(config->format, config->features, &info);
+	if (info.stage2)
+		return STAGE2;
+	return config->features & NEST_FEAT_EL2 ? STAGE1_EL2 : STAGE1_EL1;
+}
+
+int port_load(const struct walker_config *config, struct nest_pt *pt, nest_ia_t where)
+{
+	static int (*const load[])(struct nest_pt *) = { load_stage2, load_stage1, load_el2 };
+	static const uint32_t ids[] = { STAGE2_VMID, STAGE1_ASID, 0 };
+	enum regime regime = regime_of(config);
+	int err;
+
+	nest_pt_set_vmid(pt, ids[regime]);
+	err = load[regime](pt);
+	if (err)
+		return err;
+	loaded.pt = pt;
+	loaded.regime = regime;
+	loaded.home = where;
+	NEST_AARCH64_WRITE(vbar_el1, where);
+	forget_all();
+	return NEST_OK;
+}
+
+void port_unload(void)
+{
+	if (loaded.regime == STAGE1_EL2)
+		NEST_AARCH64_WRITE(sctlr_el2, SCTLR_EL2_OFF);
+	NEST_AARCH64_WRITE(hcr_el2, HCR_RW);
+	NEST_AARCH64_WRITE(sctlr_el1, SCTLR_OFF);
+	forget_all();
+	loaded.pt = NULL;
+}
+
+void port_flush(const struct nest_flush *what)
+{
+	if (!loaded.pt)
+		return; /* nothing can have been translated */
+	if (loaded.regime == STAGE2)
+		nest_aarch64_s2_flush(what);
+	else
+		nest_aarch64_s1_flush(what, nest_pt_shift(loaded.pt, 0),
+				      loaded.regime == STAGE1_EL2);
+}
+
+void port_sync(const void *va, size_t len)
+{
+	(void)va;
+	(void)len;
+	nest_aarch64_publish();
+}
+
+/* ---- Accesses ---- */
+
+static uint64_t in_home(const uint8_t *symbol)
+{
+	return loaded.home + (uint64_t)(symbol - guest_begin);
+}
+
+/* The first stage's faults, as the library decodes those of stage 2: Arm ARM D19.2.37, ISS. */
+static void decode_stage1(uint64_t esr, uint64_t far, struct nest_fault *f)
+{
+	unsigned status = (unsigned)esr & 0x3f, ec = (unsigned)(esr >> 26);
+	bool fetch = ec == EC_INSTRUCTION_ABORT || ec == EC_INSTRUCTION_SAME;
+
+	*f = (struct nest_fault){ .gpa = far, .gpa_exact = true, .level = 3 - (status & 3) };
+	f->access = fetch ? NEST_X : esr & 0x40 ? NEST_W : NEST_R;
+	f->kind = status >> 2 == 1   ? NEST_FAULT_TRANSLATION
+		  : status >> 2 == 2 ? NEST_FAULT_ACCESS_FLAG
+		  : status >> 2 == 3 ? NEST_FAULT_PERMISSION
+		  : status >> 2 == 0 ? NEST_FAULT_ADDRESS_SIZE
+				     : NEST_FAULT_OTHER;
+	if (status == 0x29 || status == 0x2b) { /* level -1, which comes with LPA2 */
+		f->kind = status == 0x2b ? NEST_FAULT_TRANSLATION : NEST_FAULT_ADDRESS_SIZE;
+		f->level = 4;
+	}
+}
+
+static void stage2_fault(const struct guest_context *ctx, struct walker_outcome *out)
+{
+	bool permission = (ctx->esr & 0x3c) == 0x0c, s1ptw = (ctx->esr & 0x80) != 0;
+	uint64_t hpfar;
+
+	/* Unknown then by the manual, though QEMU fills it in: nobody may rely on it. */
+	if (permission && !s1ptw)
+		NEST_AARCH64_WRITE(hpfar_el2, HPFAR_POISON);
+	if (!nest_aarch64_fault_hpfar(ctx->esr, ctx->far, &hpfar) ||
+	    nest_fault_aarch64(ctx->esr, ctx->far, hpfar, &out->fault) != NEST_OK)
+		out->fault.kind = NEST_FAULT_OTHER;
+}
+
+/* The SVC that ends an access, or a fault of the first stage. */
+static void end_access(uint64_t esr, uint64_t elr, uint64_t far, uint64_t value,
+		       const uint8_t *code, nest_ia_t ia, struct walker_outcome *out)
+{
+	unsigned ec = (unsigned)(esr >> 26);
+
+	out->fault.kind = NEST_FAULT_OTHER;
+	if (ec == EC_SVC) {
+		out->done = code == guest_exec ? (esr & 0xffff) == SVC_EXECUTED && elr == ia + 4
+					       : (esr & 0xffff) == SVC_ACCESS;
+		out->value = value;
+	} else if (ec == EC_DATA_ABORT || ec == EC_DATA_SAME || ec == EC_INSTRUCTION_ABORT ||
+		   ec == EC_INSTRUCTION_SAME) {
+		decode_stage1(esr, far, &out->fault);
+	}
+}
+
+static void run_guest(const uint8_t *code, nest_ia_t ia, enum walker_mode mode, uint64_t value,
+		      struct walker_outcome *out)
+{
+	struct guest_context ctx = { .x = { ia, value },
+				     .elr = in_home(code),
+				     .spsr = mode == WALKER_USER ? SPSR_EL0_MASKED
+								 : SPSR_EL1H_MASKED };
+	const unsigned vector = mode == WALKER_USER ? VECTOR_EL0 : VECTOR_EL1;
+
+	*out = (struct walker_outcome){ 0 };
+	enter_guest(&ctx);
+	if (ctx.esr >> 26 != EC_HVC)
+		stage2_fault(&ctx, out);
+	else if ((ctx.esr & 0xffff) == vector)
+		end_access(NEST_AARCH64_READ(esr_el1), NEST_AARCH64_READ(elr_el1),
+			   NEST_AARCH64_READ(far_el1), ctx.x[0], code, ia, out);
+	else
+		out->fault.kind = NEST_FAULT_OTHER;
+}
+
+void port_access(nest_ia_t ia, enum walker_access access, enum walker_mode mode, uint64_t value,
+		 struct walker_outcome *out)
+{
+	static const uint8_t *const code[] = { guest_read, guest_write, guest_exec, guest_rmw };
+
+	if (loaded.regime != STAGE1_EL2) {
+		run_guest(code[access], ia, mode, value, out);
+		return;
+	}
+	*out = (struct walker_outcome){ 0 };
+	value = run_at_el2(ia, value, code[access]);
+	end_access(NEST_AARCH64_READ(esr_el2), NEST_AARCH64_READ(elr_el2),
+		   NEST_AARCH64_READ(far_el2), value, code[access], ia, out);
+}
+
+const void *port_code(size_t *len)
+{
+	static const uint32_t code[] = { 0xd4000001 | SVC_EXECUTED << 5, 0xd4000001, 0, 0 };
+
+	*len = sizeof(code);
+	return code;
+}
+
+void port_code_written(void *va, size_t len)
+{
+	nest_aarch64_clean(va, len);
+	__asm__ volatile("ic ialluis" : : : "memory");
+	NEST_AARCH64_DSB(ish);
+	NEST_AARCH64_ISB();
+}
+
+/* ---- The guest's own first stage ---- */
+
+/*
+ * 4 KiB granule, 39-bit addresses by TTBR0: the first GiB is that of the home area, and the second
+ * begins with a page whose entry is the first of `table`. Arm ARM D8.3.1.
+ */
+#define WALK_TCR ((uint64_t)25 | 1 << 8 | 1 << 10 | 3 << 12 | (uint64_t)1 << 23 | (uint64_t)5 << 32)
+#define WALK_VA  ((uint64_t)1 << 30)
+
+#define S1_BLOCK ((uint64_t)0x701) /* AF, inner shareable, MAIR index 0: write-back */
+#define S1_PAGE  ((uint64_t)0x703)
+#define S1_TABLE ((uint64_t)3)
+
+static void begin_walks(nest_ia_t table)
+{
+	const uint64_t gib = (uint64_t)1 << 30;
+
+	((uint64_t *)(home + HOME_L1))[0] = (loaded.home & ~(gib - 1)) | S1_BLOCK;
+	((uint64_t *)(home + HOME_L1))[1] = (loaded.home + HOME_L2) | S1_TABLE;
+	((uint64_t *)(home + HOME_L2))[0] = table | S1_TABLE;
+	NEST_AARCH64_WRITE(mair_el1, NEST_AARCH64_MAIR);
+	NEST_AARCH64_WRITE(tcr_el1, WALK_TCR);
+	NEST_AARCH64_WRITE(ttbr0_el1, loaded.home + HOME_L1);
+	NEST_AARCH64_WRITE(vbar_el1, loaded.home & (gib - 1));
+	NEST_AARCH64_WRITE(sctlr_el1, SCTLR_ON);
+	NEST_AARCH64_WRITE(hcr_el2, NEST_AARCH64_READ(hcr_el2) & ~HCR_DC);
+	forget_all();
+}
+
+static void end_walks(void)
+{
+	NEST_AARCH64_WRITE(vbar_el1, loaded.home);
+	NEST_AARCH64_WRITE(sctlr_el1, SCTLR_OFF);
+	NEST_AARCH64_WRITE(hcr_el2, NEST_AARCH64_READ(hcr_el2) | HCR_DC);
+	forget_all();
+}
+
+/* The entry of `frame` that leads to page `data` of the home area. */
+static void lead_to(nest_pa_t frame, unsigned data)
+{
+	*(volatile uint64_t *)walker_va(frame) = (loaded.home + data) | S1_PAGE;
+	nest_aarch64_publish();
+}
+
+static void walk_access(enum walker_access access, struct walker_outcome *out)
+{
+	const uint64_t home_ipa = loaded.home;
+
+	/* Within its first GiB, where the code runs now. */
+	loaded.home &= ((uint64_t)1 << 30) - 1;
+	run_guest(access == WALKER_WRITE ? guest_write : guest_read, WALK_VA, WALKER_PRIVILEGED, 1,
+		  out);
+	loaded.home = home_ipa;
+}
+
+bool port_guest_walk(nest_ia_t table, nest_pa_t frame, enum walker_access access,
+		     struct walker_outcome *out)
+{
+	/* A first stage of 4 KiB pages without LPA2 cannot name more than 48 bits. */
+	if (loaded.regime != STAGE2 || (table | loaded.home) >> 48)
+		return false;
+	if (frame != NEST_PA_NONE)
+		lead_to(frame, HOME_DATA);
+	begin_walks(table);
+	walk_access(access, out);
+	end_walks();
+	return true;
+}
+
+static void ask(nest_ia_t ia, bool write)
+{
+	switch (loaded.regime) {
+	case STAGE2:
+		if (write)
+			__asm__ volatile("at s12e1w, %0" : : "r"(ia) : "memory");
+		else
+			__asm__ volatile("at s12e1r, %0" : : "r"(ia) : "memory");
+		break;
+	case STAGE1_EL1:
+		if (write)
+			__asm__ volatile("at s1e1w, %0" : : "r"(ia) : "memory");
+		else
+			__asm__ volatile("at s1e1r, %0" : : "r"(ia) : "memory");
+		break;
+	default:
+		if (write)
+			__asm__ volatile("at s1e2w, %0" : : "r"(ia) : "memory");
+		else
+			__asm__ volatile("at s1e2r, %0" : : "r"(ia) : "memory");
+	}
+	NEST_AARCH64_ISB();
+}
+
+/*
+ * AT and PAR_EL1, Arm ARM D19.2.117. They set the access flag, and the dirty state. The type is
+ * that of the page in every configuration: a first stage that is off, with HCR_EL2.DC, is
+ * write-back and so leaves it to stage 2, with HCR_EL2.FWB or without.
+ */
+bool port_translate(nest_ia_t ia, enum walker_access access, nest_pa_t *pa, nest_attr_t *type)
+{
+	static const struct {
+		uint8_t mair;
+		nest_attr_t type;
+	} types[] = { { 0xff, NEST_MT_WB },
+		      { 0xbb, NEST_MT_WT },
+		      { 0x44, NEST_MT_WC },
+		      { 0x04, NEST_MT_DEVICE },
+		      { 0x00, NEST_MT_DEVICE_STRICT } };
+	uint64_t par;
+
+	ask(ia, access == WALKER_WRITE);
+	par = NEST_AARCH64_READ(par_el1);
+	if (par & 1)
+		return false;
+	*pa = (par & 0x000ffffffffff000) | (ia & 0xfff);
+	for (unsigned i = 0; i < COUNT(types); i++) {
+		if (types[i].mair == par >> 56) {
+			*type = types[i].type;
+			return true;
+		}
+	}
+	*type = NEST_MT_MASK; /* none of ours */
+	return true;
+}
+
+enum walker_deviation port_explain(const struct walker_config *config,
+				   const struct walker_probe *probe,
+				   const struct walker_outcome *outcome)
+{
+	(void)config;
+	(void)probe;
+	(void)outcome;
+	return WALKER_NO_DEVIATION;
+}
+
+/* ---- Of this machine ---- */
+
+static uint64_t vttbr_of_first, vtcr_of_first;
+
+static void flush_first(void *ctx, const struct nest_flush *what)
+{
+	(void)ctx;
+	nest_aarch64_s2_flush_as(what, vttbr_of_first, vtcr_of_first);
+}
+
+static nest_pa_t extra_alloc(void *ctx, size_t size)
+{
+	(void)ctx;
+	return walker_alloc(size);
+}
+
+static void extra_free(void *ctx, nest_pa_t pa, size_t size)
+{
+	(void)ctx;
+	walker_free(pa, size);
+}
+
+static uint64_t longest_flush; /* of leaves only */
+
+static void extra_flush(void *ctx, const struct nest_flush *what)
+{
+	(void)ctx;
+	if (what->leaf_only && what->size > longest_flush)
+		longest_flush = what->size;
+	port_flush(what);
+}
+
+/* A table of a configuration, with the home area at `where`. */
+static bool extra_table(struct nest_pt *pt, const struct walker_config *c,
+			const struct nest_host *host, nest_ia_t where)
+{
+	const struct nest_pt_config config = { .format = c->format,
+					       .ia_bits = c->ia_bits,
+					       .oa_bits = c->oa_bits,
+					       .features = c->features,
+					       .flags = c->flags,
+					       .host = host };
+	int err = nest_pt_init(pt, &config);
+
+	if (!err)
+		err = nest_pt_map(pt, where, c->home_pa, c->home_size, c->home_attr,
+				  NEST_MAP_NO_HUGE, NULL);
+	CHECK(err == NEST_OK, "%s", nest_strerror(err));
+	return err == NEST_OK;
+}
+
+static bool reads(nest_ia_t ia, uint64_t expected)
+{
+	struct walker_outcome out = { 0 };
+
+	port_access(ia, WALKER_READ, WALKER_PRIVILEGED, 0, &out);
+	return out.done && out.value == expected;
+}
+
+static bool walk_reads(uint64_t expected)
+{
+	struct walker_outcome out = { 0 };
+
+	walk_access(WALKER_READ, &out);
+	return out.done && out.value == expected;
+}
+
+/*
+ * A guest that is not loaded loses a page while another one, with another VTCR_EL2, is. QEMU
+ * forgets everything when the VMID changes: what can be seen here is that the registers are the
+ * other guest's again.
+ */
+static void flush_of_another(const struct walker_config *c)
+{
+	const struct nest_host host = { .alloc = extra_alloc,
+					.free = extra_free,
+					.tlb_flush = flush_first };
+	const nest_ia_t where = 0x40000, page = 0x200000;
+	nest_pa_t frame[2] = { walker_alloc(HOME_SIZE), walker_alloc(HOME_SIZE) };
+	struct walker_config narrow = *c;
+	struct nest_pt pt[2];
+	uint64_t vttbr, vtcr;
+
+	narrow.ia_bits--;
+	CHECK(frame[0] != NEST_PA_NONE && frame[1] != NEST_PA_NONE, "no memory");
+	if (!extra_table(&pt[0], c, &host, where) || !extra_table(&pt[1], &narrow, &host, where))
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		*(volatile uint64_t *)walker_va(frame[i]) = 0x1234 + i;
+		CHECK(nest_pt_map(&pt[i], page, frame[i], HOME_SIZE, NEST_RW, 0, NULL) == NEST_OK,
+		      "map");
+	}
+	CHECK(port_load(c, &pt[0], where) == NEST_OK, "load");
+	CHECK(reads(page, 0x1234), "the page does not read");
+	vttbr_of_first = NEST_AARCH64_READ(vttbr_el2);
+	vtcr_of_first = NEST_AARCH64_READ(vtcr_el2);
+	nest_pt_set_vmid(&pt[1], STAGE2_VMID + 1);
+	CHECK(load_stage2(&pt[1]) == NEST_OK, "load");
+	NEST_AARCH64_ISB();
+	vttbr = NEST_AARCH64_READ(vttbr_el2);
+	vtcr = NEST_AARCH64_READ(vtcr_el2);
+	CHECK(vtcr != vtcr_of_first, "both guests have the same VTCR_EL2");
+	CHECK(reads(page, 0x1235), "the second guest does not read its page");
+	CHECK(nest_pt_unmap(&pt[0], page, HOME_SIZE, 0, NULL) == NEST_OK, "unmap");
+	CHECK(NEST_AARCH64_READ(vttbr_el2) == vttbr, "VTTBR_EL2 is not what it was");
+	CHECK(NEST_AARCH64_READ(vtcr_el2) == vtcr, "VTCR_EL2 is not what it was");
+	CHECK(reads(page, 0x1235), "the second guest has lost its page");
+	CHECK(load_stage2(&pt[0]) == NEST_OK, "load");
+	NEST_AARCH64_ISB();
+	CHECK(!reads(page, 0x1234), "the page that was unmapped still reads");
+	port_unload();
+	for (unsigned i = 0; i < 2; i++) {
+		nest_pt_destroy(&pt[i]);
+		walker_free(frame[i], HOME_SIZE);
+	}
+}
+
+/*
+ * Both stages on: another frame under the guest's own table, the last of `pages`, must show, though
+ * stage 2's translation of the table and the guest's, combined of both stages, are in the TLB.
+ * Removing the one leaves the other there (Arm ARM D8.13.5). Many pages go by range, where the CPU
+ * can.
+ */
+static void combined_entries(const struct walker_config *c, unsigned pages)
+{
+	const struct nest_host host = { .alloc = extra_alloc,
+					.free = extra_free,
+					.tlb_flush = extra_flush };
+	const nest_ia_t where = 0x40000, first = 0x4000000;
+	struct nest_pt pt;
+	uint64_t page, size, before;
+	nest_pa_t frame[2];
+
+	if (!extra_table(&pt, c, &host, where))
+		return;
+	page = (uint64_t)1 << nest_pt_shift(&pt, 0);
+	size = pages * page;
+	before = size - page; /* of the table: never read, so no memory need be there */
+	for (unsigned i = 0; i < 2; i++)
+		frame[i] = walker_alloc(page);
+	CHECK(frame[0] != NEST_PA_NONE && frame[1] != NEST_PA_NONE, "no memory");
+	CHECK(port_load(c, &pt, where) == NEST_OK, "load");
+	for (unsigned i = 0; i < 2; i++) {
+		*(volatile uint64_t *)(home + HOME_DATA + 0x1000 * i) = 0x100 + i;
+		lead_to(frame[i], HOME_DATA + 0x1000 * i);
+	}
+	longest_flush = 0;
+	CHECK(nest_pt_map(&pt, first, frame[0] - before, size, NEST_RW, NEST_MAP_NO_HUGE, NULL) ==
+		      NEST_OK,
+	      "map");
+	begin_walks(first + before);
+	for (unsigned i = 0; i < 8; i++) {
+		CHECK(walk_reads(0x100 + i % 2), "the guest does not see frame %u of its table",
+		      i % 2);
+		CHECK(nest_pt_map(&pt, first, frame[(i + 1) % 2] - before, size, NEST_RW,
+				  NEST_MAP_REPLACE | NEST_MAP_NO_HUGE, NULL) == NEST_OK,
+		      "remap");
+	}
+	CHECK(longest_flush == size, "no flush of leaves is %lx bytes long, but %lx", size,
+	      longest_flush);
+	end_walks();
+	port_unload();
+	nest_pt_destroy(&pt);
+	walker_free(frame[0], page);
+	walker_free(frame[1], page);
+}
+
+/*
+ * The widest addresses of 16 KiB pages. VTCR_EL2 by the manual: T0SZ 12, SL0 3 for
+ * level 0, TG0 2, DS; with anything else a fault would not be QEMU's doing.
+ */
+static void level_zero_of_16k(const struct walker_config *c)
+{
+	const struct nest_host host = { .alloc = extra_alloc,
+					.free = extra_free,
+					.tlb_flush = extra_flush };
+	const nest_ia_t where = 0x40000;
+	const uint64_t fields = (uint64_t)1 << 32 | 0xc0ff;
+	const uint64_t expected = (uint64_t)1 << 32 | 2 << 14 | 3 << 6 | 12;
+	struct walker_config wide = *c;
+	struct walker_outcome out = { 0 };
+	struct nest_pt pt;
+	uint64_t vtcr;
+
+	wide.ia_bits = 52;
+	if (!extra_table(&pt, &wide, &host, where))
+		return;
+	CHECK(port_load(&wide, &pt, where) == NEST_OK, "load");
+	vtcr = NEST_AARCH64_READ(vtcr_el2);
+	CHECK((vtcr & fields) == expected, "VTCR_EL2 %lx", vtcr);
+	port_access(where, WALKER_READ, WALKER_PRIVILEGED, 0, &out);
+	/* Not even the stub can be fetched; the level of the fault is that of the root. */
+	if ((vtcr & fields) == expected && !out.done && out.fault.kind == NEST_FAULT_TRANSLATION &&
+	    out.fault.access == NEST_X && out.fault.level == 3)
+		walker_tolerated(QEMU_AARCH64_16K_LEVEL_0);
+	else
+		CHECK(out.done, "52 bits of 16 KiB pages: kind %u, level %u, at %lx",
+		      (unsigned)out.fault.kind, out.fault.level, out.fault.gpa);
+	port_unload();
+	nest_pt_destroy(&pt);
+}
+
+void port_extra(const struct walker_config *config)
+{
+	if (regime_of(config) != STAGE2)
+		return;
+	if (config->format == &nest_fmt_aarch64_s2_16k && (config->features & NEST_FEAT_LPA2))
+		level_zero_of_16k(config);
+	if (config->sw_ad || config->ia_bits > 48)
+		return;
+	flush_of_another(config);
+	combined_entries(config, 1);
+	combined_entries(config, 128);
+	combined_entries(config, 200); /* no one range has that many */
+}
+
+/* ---- Start and end ---- */
+
+void port_exit(bool ok)
+{
+	exit_with(ok ? 0 : 1);
+}
+
+void fatal_exception(uint64_t vector)
+{
+	print("walker: exception %lu at EL2: ESR %lx FAR %lx ELR %lx\n", vector,
+	      NEST_AARCH64_READ(esr_el2), NEST_AARCH64_READ(far_el2), NEST_AARCH64_READ(elr_el2));
+	exit_with(1);
+}
+
+void main(void)
+{
+	walker_main();
+}
