@@ -194,6 +194,34 @@ int nest_ept_eptp(const struct nest_pt *pt, uint64_t *out)
 	return NEST_OK;
 }
 
+int nest_ept_pml_drain(const uint64_t log[NEST_PML_ENTRIES], uint16_t index, nest_ia_t ia,
+		       uint64_t size, uint64_t *bitmap, uint64_t *outside)
+{
+	const uint16_t full = 0xffff; /* what the index becomes below entry 0 */
+	const uint64_t page = (uint64_t)1 << X86_PAGE_SHIFT;
+	unsigned first = index == full ? 0 : index + 1u;
+
+	if (!log || !bitmap || !outside || first > NEST_PML_ENTRIES)
+		return NEST_E_INVAL;
+	if ((ia | size) & (page - 1))
+		return NEST_E_ALIGN;
+	if (!size || ia + (size - 1) < ia)
+		return NEST_E_RANGE;
+	for (unsigned i = first; i < NEST_PML_ENTRIES; i++) {
+		/*
+		 * Bits 11:0 should be 0, but some CPUs (Bochs') leave the address's own there. With
+		 * ia and size whole pages they make no difference.
+		 */
+		uint64_t offset = log[i] - ia, n = offset / page;
+
+		if (offset < size)
+			bitmap[n / 64] |= NEST_BIT(n % 64);
+		else
+			++*outside;
+	}
+	return (int)(NEST_PML_ENTRIES - first);
+}
+
 /* The exit qualification of an EPT violation. */
 #define EQ_READ        NEST_BIT(0)
 #define EQ_WRITE       NEST_BIT(1)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Register values: EPTP (SDM vol. 3C table 25-9), nCR3 and CR3 (APM vol. 2 5.3.2, 15.25.3), PWCL
- * and PWCH (LoongArch vol. 1 7.5.9, 7.5.10), features from capability registers, flush plans.
+ * and PWCH (LoongArch vol. 1 7.5.9, 7.5.10), features from capability registers, flush plans,
+ * page-modification logs (SDM vol. 3C 29.3.6).
  */
 #include "support.h"
 
@@ -158,6 +159,97 @@ static void the_pat_has_write_combining_at_entry_5_alone(void **state)
 	CHECK_EQ(NEST_X86_PAT, 0x0007010600070406);
 }
 
+/* A log whose entries from `first` on are as told, and the others poison that must not be read. */
+static void fill_log(uint64_t *log, unsigned first, const uint64_t *entries)
+{
+	for (unsigned i = 0; i < 512; i++)
+		log[i] = i < first ? 0x40000000 : entries[i - first];
+}
+
+static void a_page_log_is_drained_from_the_index_up(void **state)
+{
+	/* entries 509, 510, 511: the second page, the second once more, the last with low bits */
+	static const uint64_t entries[] = { 0x40001000, 0x40001000, 0x40081fff };
+	uint64_t log[512], bitmap[3] = { 0x8000, 0, 0 }, outside = 7;
+
+	(void)state;
+	fill_log(log, 509, entries);
+	/* nothing logged yet; nothing of the bitmap is cleared */
+	CHECK_EQ(nest_ept_pml_drain(log, 511, 0x40000000, 0x82000, bitmap, &outside), 0);
+	CHECK_EQ(bitmap[0], 0x8000);
+	CHECK_EQ(nest_ept_pml_drain(log, 510, 0x40000000, 0x82000, bitmap, &outside), 1);
+	CHECK_EQ(bitmap[0], 0x8000);
+	CHECK_EQ(bitmap[1], 0);
+	CHECK_EQ(bitmap[2], 2); /* 0x81 = 2 * 64 + 1 */
+	CHECK_EQ(nest_ept_pml_drain(log, 508, 0x40000000, 0x82000, bitmap, &outside), 3);
+	CHECK_EQ(bitmap[0], 0x8002);
+	CHECK_EQ(bitmap[1], 0);
+	CHECK_EQ(bitmap[2], 2);
+	CHECK_EQ(outside, 7);
+}
+
+static void a_full_page_log_has_all_entries(void **state)
+{
+	uint64_t log[512], bitmap[9] = { 0 }, outside = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 512; i++)
+		log[i] = 0x200000 + 0x1000 * (uint64_t)i;
+	CHECK_EQ(nest_ept_pml_drain(log, 0xffff, 0x200000, 0x200000, bitmap, &outside), 512);
+	for (unsigned i = 0; i < 8; i++)
+		CHECK_EQ(bitmap[i], 0xffffffffffffffff);
+	CHECK_EQ(bitmap[8], 0);
+	CHECK_EQ(outside, 0);
+	/* one short of that */
+	memset(bitmap, 0, sizeof(bitmap));
+	CHECK_EQ(nest_ept_pml_drain(log, 0, 0x200000, 0x200000, bitmap, &outside), 511);
+	CHECK_EQ(bitmap[0], 0xfffffffffffffffe);
+	CHECK_EQ(bitmap[7], 0xffffffffffffffff);
+	CHECK_EQ(outside, 0);
+}
+
+static void pages_outside_the_range_of_a_page_log_are_counted(void **state)
+{
+	/* both neighbours, far ones, the top of the address space, and one inside */
+	static const uint64_t entries[] = { 0x40fff, 0x44000, 0, 0x100041000, 0xfffffffffffff000,
+					    0x43008 };
+	uint64_t log[512], bitmap[2] = { 0, 0 }, outside = 100;
+
+	(void)state;
+	fill_log(log, 506, entries);
+	CHECK_EQ(nest_ept_pml_drain(log, 505, 0x41000, 0x3000, bitmap, &outside), 6);
+	CHECK_EQ(bitmap[0], 4);
+	CHECK_EQ(bitmap[1], 0);
+	CHECK_EQ(outside, 105);
+	/* a range that ends at the very top */
+	CHECK_EQ(nest_ept_pml_drain(log, 509, 0xffffffffffffe000, 0x2000, bitmap, &outside), 2);
+	CHECK_EQ(bitmap[0], 6);
+	CHECK_EQ(outside, 106);
+}
+
+static void arguments_that_make_no_page_log_are_refused(void **state)
+{
+	static const uint64_t entries[] = { 0x1000 };
+	uint64_t log[512], bitmap = 0, outside = 0;
+
+	(void)state;
+	fill_log(log, 511, entries);
+	CHECK_RC(nest_ept_pml_drain(NULL, 510, 0, 0x4000, &bitmap, &outside), NEST_E_INVAL);
+	CHECK_RC(nest_ept_pml_drain(log, 510, 0, 0x4000, NULL, &outside), NEST_E_INVAL);
+	CHECK_RC(nest_ept_pml_drain(log, 510, 0, 0x4000, &bitmap, NULL), NEST_E_INVAL);
+	CHECK_RC(nest_ept_pml_drain(log, 512, 0, 0x4000, &bitmap, &outside), NEST_E_INVAL);
+	CHECK_RC(nest_ept_pml_drain(log, 0xfffe, 0, 0x4000, &bitmap, &outside), NEST_E_INVAL);
+	CHECK_RC(nest_ept_pml_drain(log, 510, 0x800, 0x4000, &bitmap, &outside), NEST_E_ALIGN);
+	CHECK_RC(nest_ept_pml_drain(log, 510, 0, 0x3800, &bitmap, &outside), NEST_E_ALIGN);
+	CHECK_RC(nest_ept_pml_drain(log, 510, 0, 0, &bitmap, &outside), NEST_E_RANGE);
+	CHECK_RC(nest_ept_pml_drain(log, 510, 0xffffffffffffe000, 0x3000, &bitmap, &outside),
+		 NEST_E_RANGE);
+	CHECK_EQ(bitmap, 0);
+	CHECK_EQ(outside, 0);
+	CHECK_EQ(nest_ept_pml_drain(log, 510, 0, 0x4000, &bitmap, &outside), 1);
+	CHECK_EQ(bitmap, 2);
+}
+
 struct plan {
 	struct nest_flush what;
 	unsigned n;
@@ -296,6 +388,10 @@ int main(void)
 		cmocka_unit_test(guest_registers_of_loongarch),
 		cmocka_unit_test(features_come_from_the_capability_registers),
 		cmocka_unit_test(the_pat_has_write_combining_at_entry_5_alone),
+		cmocka_unit_test(a_page_log_is_drained_from_the_index_up),
+		cmocka_unit_test(a_full_page_log_has_all_entries),
+		cmocka_unit_test(pages_outside_the_range_of_a_page_log_are_counted),
+		cmocka_unit_test(arguments_that_make_no_page_log_are_refused),
 		cmocka_unit_test(x86_flushes_by_page_up_to_a_point),
 		cmocka_unit_test(loongarch_flushes_by_pair_up_to_a_point),
 	};

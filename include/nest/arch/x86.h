@@ -23,6 +23,29 @@ extern "C" {
  */
 int nest_ept_eptp(const struct nest_pt *pt, uint64_t *out);
 
+/* Entries of a page-modification log, a page that CPUs fill from its end: SDM vol. 3C, 29.3.6. */
+enum { NEST_PML_ENTRIES = 512 };
+
+/*
+ * Take in a page-modification log: for every page in it of [ia, ia + size), in bytes, set bit i %
+ * 64 of bitmap[i / 64], where the page is ia + i * 4096, as nest_pt_harvest_dirty() does. `index`
+ * is the VMCS's PML index: 511 while nothing is logged, 0xffff once all entries are. Bits are never
+ * cleared, and *outside grows by the number of entries whose page is not in the range, so that one
+ * bitmap can take in many logs.
+ *
+ * Returns how many entries there were, 0 to 512, each of which is now told in the bitmap or counted
+ * in *outside (a page may be in the log more than once). Afterwards set the index to 511. The CPU
+ * whose log it is must be out of its guest. A page is logged when its dirty flag becomes set, and
+ * again only after nest_pt_harvest_dirty() (or a protect) has cleared that and the flush is over;
+ * of a large page, the one 4 KiB page that was written first is logged: map what is logged with
+ * NEST_MAP_NO_HUGE.
+ *
+ * NEST_E_INVAL: NULL, or an index that no CPU leaves (512 to 0xfffe). NEST_E_ALIGN: ia or size not
+ * a multiple of 4096. NEST_E_RANGE: size 0, or a range that wraps. Nothing is then changed.
+ */
+int nest_ept_pml_drain(const uint64_t log[NEST_PML_ENTRIES], uint16_t index, nest_ia_t ia,
+		       uint64_t size, uint64_t *bitmap, uint64_t *outside);
+
 /* nCR3 of a table of nest_fmt_npt. The walk has as many levels as the host's own: CR4.LA57. */
 int nest_npt_ncr3(const struct nest_pt *pt, uint64_t *out);
 
