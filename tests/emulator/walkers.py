@@ -84,6 +84,9 @@ MACHINES = (
             tuple(QEMU_LOONGARCH)),
 )
 
+# Of all that is on a console, the lines to tell at once; the rest is in console.log.
+TOLD = ("FAIL", "(above", "walker: ", "probed: ", "deviation ")
+
 printing = threading.Lock()
 
 
@@ -174,7 +177,7 @@ def listen(result, line, options):
         result.configurations, result.checks = int(match[1]), int(match[2])
         result.probes = int(match[4])
         result.ended = True
-    elif line.strip() and (options.verbose or not line.startswith("config ")):
+    elif options.verbose or line.startswith(TOLD):
         say(f"{name}: {line}")
 
 
