@@ -44,7 +44,7 @@ run_at_el2:
 
 	.balign	2048
 el2_vectors:
-	.org	el2_vectors + 0x200	/* synchronous, from EL2 with its own stack pointer */
+	.org	el2_vectors + 0x200	/* synchronous, from EL2 on SP_EL2 */
 	msr	vbar_el2, x6
 	isb
 	ret
