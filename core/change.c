@@ -426,6 +426,6 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 			       leaf && nest_entry_pa(pt, level, at, e) != at + rq->delta, &ad);
 	}
 	if (changed)
-		nest_gather_range(g, off, last, level);
+		nest_gather_range(g, off, last, nest_cached_level(f, pt->features, level));
 	return true;
 }

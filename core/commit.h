@@ -53,7 +53,8 @@ NEST_INLINE void nest_map_run(const struct nest_fmt *f, struct nest_job *job, un
 	nest_fill(f, job, level, fr->t, i, n, off + rq->delta, true);
 	nest_sync_entries(pt, &fr->t[i], n);
 	if (f->fresh_flush(pt->features))
-		nest_gather_range(rq->gather, off, off + (n << nest_shift(f, level)) - 1, level);
+		nest_gather_range(rq->gather, off, off + (n << nest_shift(f, level)) - 1,
+				  nest_cached_level(f, pt->features, level));
 }
 
 /*

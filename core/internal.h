@@ -166,6 +166,15 @@ NEST_INLINE bool nest_is_limbo(const struct nest_fmt *f, unsigned level, nest_pt
 	       !f->is_table(level, e);
 }
 
+/*
+ * The smallest pages as which a TLB may hold what stood at `level`: a hole that is walked down to a
+ * table of nothing (LoongArch directories) is remembered at level 0.
+ */
+NEST_INLINE unsigned nest_cached_level(const struct nest_fmt *f, uint32_t features, unsigned level)
+{
+	return f->fresh_flush(features) && !f->absent_is_zero ? 0 : level;
+}
+
 /* Must another frame at the same place wait for a break? */
 NEST_INLINE bool nest_frames_break(const struct nest_fmt *f, uint32_t features)
 {

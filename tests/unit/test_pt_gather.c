@@ -448,6 +448,72 @@ static void flush_comes_before_reuse(void **state)
 	sweep(SWEEP_SOME_WIDTHS, order);
 }
 
+/*
+ * A block over a hole of a directory that is there. Where the hole was a table of nothing, TLBs
+ * hold it as pages of the smallest size, and a flush that goes by the block's own size leaves most
+ * of it.
+ */
+static void block_over_hole(const struct tcase *c)
+{
+	bool small = strncmp(c->info.name, "loongarch", 9) == 0;
+	uint64_t block, ia;
+	struct fix f;
+
+	if (!(c->info.leaf_levels & 2))
+		return;
+	fix_open(&f, c);
+	block = (uint64_t)1 << nest_pt_shift(&f.pt, 1);
+	if (nest_pt_levels(&f.pt) > 1 && block << 2 <= (uint64_t)1 << (c->ia_bits - 1)) {
+		ia = place(&f, PLACE_LOW, 0) + 4 * block;
+		CHECK_OK(nest_pt_map(&f.pt, ia + 2 * block, 0, f.page, f.attr, 0, NULL));
+		arena_mark(&f.a);
+		CHECK_OK(nest_pt_map(&f.pt, ia, 0, block, f.attr, 0, NULL));
+		CHECK_EQ(arena_flushed_at(&f.a, ia, ia + block - 1, small ? 0 : 1),
+			 c->info.fresh_needs_flush);
+	}
+	fix_close(&f);
+}
+
+static void a_hole_is_flushed_as_it_was_cached(void **state)
+{
+	(void)state;
+	sweep(SWEEP_SOME_WIDTHS, block_over_hole);
+}
+
+/* Two pages on either side of a boundary; three of the four go, and the first or the last stays. */
+static void neighbours(const struct tcase *c)
+{
+	const nest_pa_t pa = 0x8000000;
+	uint64_t base[2], size;
+	struct fix f;
+
+	fix_open(&f, c);
+	halves(&f, base, &size);
+	for (unsigned level = 1; level <= f.top && span(&f, level) < size; level++) {
+		uint64_t p = f.page, ia = base[0] + span(&f, level) - 2 * p;
+
+		for (unsigned stays = 0; stays < 4; stays += 3) {
+			CHECK_OK(nest_pt_map(&f.pt, ia, pa, 4 * p, f.attr, 0, NULL));
+			CHECK_OK(nest_pt_unmap(&f.pt, stays ? ia : ia + p, 3 * p, 0, NULL));
+			for (unsigned i = 0; i < 4; i++) {
+				if (i == stays)
+					check_maps(&f, ia + i * p, pa + i * p, f.attr);
+				else
+					check_none(&f, ia + i * p);
+			}
+			CHECK_OK(nest_pt_unmap(&f.pt, ia + stays * p, p, 0, NULL));
+			CHECK_EQ(f.a.outstanding, f.tables0);
+		}
+	}
+	fix_close(&f);
+}
+
+static void a_table_stays_while_it_holds_a_page(void **state)
+{
+	(void)state;
+	sweep(SWEEP_SOME_WIDTHS, neighbours);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -458,6 +524,8 @@ int main(void)
 		cmocka_unit_test(break_before_make_where_the_format_demands_it),
 		cmocka_unit_test(tables_wait_for_the_grace_period),
 		cmocka_unit_test(flush_comes_before_reuse),
+		cmocka_unit_test(a_table_stays_while_it_holds_a_page),
+		cmocka_unit_test(a_hole_is_flushed_as_it_was_cached),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
