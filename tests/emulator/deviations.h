@@ -29,25 +29,22 @@
 	  "Privileged spec 18.5.1: GPAs have 41, 50 or 59 bits, and bits above them are zero")     \
 	D(QEMU_LOONGARCH_INHIBIT,                                                                  \
 	  "QEMU 7.2: LDPTE and LDDIR drop bits 63:48, so NR and NX never reach the TLB",           \
-	  "Vol. 1, 4.2.5.2: LDPTE writes the page table entry to TLBRELO0 or TLBRELO1")            \
+	  "LoongArch vol. 1, 4.2.5.2, 5.4.5: LDPTE writes the page table entry to TLBRELO0 or 1")  \
 	D(QEMU_LOONGARCH_16K_CACHE,                                                                \
 	  "QEMU 7.2: a cached translation covers 16 KiB, so that bits 13:12 are not translated",   \
-	  "Vol. 1, 5.4.3: the page size of the TLB's entry says which bits are translated")        \
+	  "LoongArch vol. 1, 5.4.4: the page size of the TLB's entry says what is translated")     \
 	D(QEMU_LOONGARCH_READ_CACHE,                                                               \
 	  "QEMU 7.2: once a store or fetch was translated, loads are allowed, NR or not",          \
-	  "Vol. 1, 5.4.3: a load from a page with NR raises PNR")                                  \
+	  "LoongArch vol. 1, 5.4.4: a load from a page with NR raises PNR")                        \
 	D(QEMU_LOONGARCH_FETCH_LOOP,                                                               \
 	  "QEMU 7.2: a fetch that NX or PLV forbids raises its exception again for ever",          \
-	  "Vol. 1, 5.4.4: PNX and PPI are taken like any other exception")                         \
-	D(QEMU_LOONGARCH_LDDIR_LEVEL,                                                              \
-	  "QEMU 7.2: LDDIR notes no level in a huge entry, so 1 GiB is taken for 2 MiB",           \
-	  "Vol. 1, 4.2.5.1: with H set and bits 14:13 zero, the level goes to bits 14:13")         \
-	D(QEMU_LOONGARCH_LDPTE_GLOBAL,                                                             \
-	  "QEMU 7.2: LDPTE leaves G of a huge entry in bit 12, too: a wrong address",              \
-	  "Vol. 1, 5.4.5: bit 12 of a huge entry is G, and its address begins above")              \
+	  "LoongArch vol. 1, 6.3.3: the exception's entry is where fetching goes on")              \
+	D(QEMU_LOONGARCH_HUGE_LEVEL,                                                               \
+	  "QEMU 7.2: LDPTE takes a huge page of level 2 for one of level 1",                       \
+	  "LoongArch vol. 1, 5.4.5: a huge page is split in half, whatever its level")             \
 	D(QEMU_LOONGARCH_SIGN,                                                                     \
 	  "QEMU 7.2: an address with bit 47 set and 63:48 clear is translated",                    \
-	  "Vol. 1, 5.2.1: bits above VALEN - 1 must be copies of it, else ADE is raised")
+	  "LoongArch vol. 1, 5.2: bits above the highest one must be the same, else ADE is raised")
 /* clang-format on */
 
 #define WALKER_DEVIATION_NAME(name, what, rule) name,

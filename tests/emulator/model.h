@@ -109,6 +109,9 @@ bool memory_was_short(void);
 uint64_t memory_outstanding(void);
 void memory_reset(nest_pa_t base, uint64_t size);
 
+/* Hardware has seen an access to a mapped cell (`done`), or has refused it. */
+void model_touched(struct window *w, unsigned cell, bool done, bool writes);
+
 /* ---- Probes: make an access and compare it with what must come of it ---- */
 
 void probe(const struct walker_probe *what);
@@ -121,6 +124,10 @@ void probe_cell(struct window *w, unsigned cell, uint64_t offset, enum walker_ac
 void probe_random(struct window *w, unsigned cell);
 extern uint64_t walker_probes;
 
+/* The suites on the open model; each leaves the table empty. */
+void suites(void);
+/* Unmap everything and see that it is gone. */
+void leave_nothing(void);
 /* The random campaign on the open model. */
 void campaign(uint64_t operations, uint64_t probes);
 

@@ -169,7 +169,7 @@ _Noreturn void walker_main(void);
 			print("\n");                                                               \
 		}                                                                                  \
 	} while (0)
-extern uint64_t walker_checks;
+extern uint64_t walker_checks, walker_failures;
 /* Count a failure; true: there have been few enough in this suite to tell more of it. */
 bool walker_fail(const char *file, int line);
 /* Begin a suite: what is checked from now on is counted and told under this name. */

@@ -196,7 +196,13 @@ def run(machine, options):
             for line in process.stdout:
                 log.write(line)
                 listen(result, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).rstrip(), options)
-        if process.returncode == 124:
+                if options.fail_fast and line.startswith("FAIL"):
+                    result.trouble = "stopped at its first failure"
+                    process.terminate()
+                    break
+        if result.trouble:
+            pass
+        elif process.returncode == 124:
             result.trouble = f"not done after {options.timeout} s"
         elif not result.ended:
             result.trouble = f"ended early, status {process.returncode}"
@@ -255,6 +261,8 @@ def arguments():
                         help="machines at a time (%(default)s)")
     parser.add_argument("--timeout", type=int, default=900, metavar="SECONDS",
                         help="for one machine (%(default)s)")
+    parser.add_argument("--fail-fast", action="store_true",
+                        help="stop a machine at its first failure")
     parser.add_argument("--verbose", action="store_true", help="all that the images print")
     parser.add_argument("--list", action="store_true", help="name the machines and end")
     options = parser.parse_args()

@@ -3,10 +3,6 @@
  * AMD's nested paging, by guests that make one access each; and the port's choice between that and
  * the first stage (stage1.c).
  *
- * The guest runs in long mode on tables of its own in the home area, which the suite maps somewhere
- * in the table under test. One page of its address space is a window: the host writes the guest's
- * entry for it, and so it reaches every guest-physical address.
- *
  * VMRUN flushes when the library has asked for it, by its TLB control, and INVLPGA follows a change
  * of the window. The emulators flush everything at each VMRUN, so the CPU does not show a flush too
  * few here; only the suite's own account of flushes does.
@@ -15,6 +11,7 @@
 
 #include <nest/arch/x86.h>
 
+#include "guest.h"
 #include "machine.h"
 #include "stage1.h"
 
@@ -42,9 +39,6 @@ enum { NPT_ATTRS = sizeof(npt_attrs) / sizeof(*npt_attrs) };
 #define MSR_VM_HSAVE_PA 0xc0010117u
 #define EFER_SVME       ((uint64_t)1 << 12)
 #define EFER_LME_LMA    ((uint64_t)5 << 8)
-
-#define CR0_GUEST ((uint64_t)0x80010031) /* PG, WP, NE, ET, PE */
-#define CR4_GUEST ((uint64_t)1 << 5)     /* PAE */
 
 #define INTERCEPT1_SHUTDOWN ((uint32_t)1 << 31)
 #define INTERCEPT1_HLT      ((uint32_t)1 << 24)
@@ -98,43 +92,6 @@ static enum nest_svm_tlb_control flush_asid, next_flush;
 
 /* ---- The guest ---- */
 
-enum { ENTRIES = 512 };
-
-/* The home area: the guest's code, tables and data. */
-static struct {
-	_Alignas(4096) uint8_t code[4096];
-	uint64_t level3[ENTRIES], level2[ENTRIES], level1[ENTRIES], level0[ENTRIES];
-	uint64_t data[ENTRIES];
-} home;
-
-/* The guest's address space: pages by level0, and what level1's second entry covers. */
-#define GVA_CODE   ((uint64_t)0x1000)
-#define GVA_WINDOW ((uint64_t)0x2000)
-#define GVA_WALK   ((uint64_t)0x200000)
-
-static uint64_t guest_entry(nest_ia_t gpa)
-{
-	return (gpa & ~(uint64_t)0xfff) | PTE_P | PTE_RW | PTE_A | PTE_D;
-}
-
-/* Where the suite has mapped a part of the home area. */
-static nest_ia_t home_ia;
-
-static nest_ia_t gpa_of(const void *part)
-{
-	return home_ia + ((uint64_t)part - (uint64_t)&home);
-}
-
-static void make_guest(void)
-{
-	memset(&home, 0, sizeof(home));
-	memcpy(home.code, stubs, (size_t)(stubs_end - stubs));
-	home.level3[0] = guest_entry(gpa_of(home.level2));
-	home.level2[0] = guest_entry(gpa_of(home.level1));
-	home.level1[0] = guest_entry(gpa_of(home.level0));
-	home.level0[GVA_CODE >> 12] = guest_entry(gpa_of(home.code));
-}
-
 static void make_vmcb(void)
 {
 	const struct segment code = { SEL_CODE, CODE_SEGMENT, 0xffffffff, 0 };
@@ -151,7 +108,7 @@ static void make_vmcb(void)
 	vmcb.ss = vmcb.ds = vmcb.es = data;
 	vmcb.efer = read_msr(MSR_EFER) | EFER_LME_LMA;
 	vmcb.cr4 = CR4_GUEST;
-	vmcb.cr3 = gpa_of(home.level3);
+	vmcb.cr3 = guest_cr3();
 	vmcb.cr0 = CR0_GUEST;
 	vmcb.dr7 = 0x400;
 	vmcb.dr6 = 0xffff0ff0;
@@ -171,7 +128,7 @@ static void vmrun(uint64_t rdi, uint64_t rsi)
 static void run_guest(uint64_t gva, enum walker_access access, uint64_t value,
 		      struct walker_outcome *out)
 {
-	uint64_t stub = GVA_CODE + (uint64_t)access * STUB_SIZE;
+	uint64_t stub = guest_stub(access);
 	struct stub_end end;
 
 	nest_x86_invlpga(gva, ASID);
@@ -234,18 +191,13 @@ enum { VARIANTS = sizeof(variants) / sizeof(*variants) };
 
 static struct walker_config npt_config(void)
 {
-	return (struct walker_config){
-		.format = &nest_fmt_npt,
-		/* A guest's own entries hold no more. */
-		.reach_bits = nest_x86_phys_bits(),
-		.attrs = npt_attrs,
-		.nr_attrs = NPT_ATTRS,
-		.modes = 1u << WALKER_PRIVILEGED,
-		.home_pa = (uint64_t)&home,
-		.home_size = sizeof(home),
-		.home_attr = NEST_RWX,
-		.walk_writes = true,
-	};
+	struct walker_config config = guest_config();
+
+	config.format = &nest_fmt_npt;
+	config.attrs = npt_attrs;
+	config.nr_attrs = NPT_ATTRS;
+	config.walk_writes = true;
+	return config;
 }
 
 static struct walker_config stage1_config(void)
@@ -298,8 +250,7 @@ int port_load(const struct walker_config *config, struct nest_pt *pt, nest_ia_t 
 	err = nest_npt_ncr3(pt, &ncr3);
 	if (err)
 		return err;
-	home_ia = at;
-	make_guest();
+	guest_make(at);
 	make_vmcb();
 	return NEST_OK;
 }
@@ -326,8 +277,7 @@ void port_access(nest_ia_t ia, enum walker_access access, enum walker_mode mode,
 		stage1_access(ia, access, mode, value, out);
 		return;
 	}
-	home.level0[GVA_WINDOW >> 12] = guest_entry(ia);
-	run_guest(GVA_WINDOW + (ia & 0xfff), access, value, out);
+	run_guest(guest_window(ia), access, value, out);
 }
 
 bool port_guest_walk(nest_ia_t table, nest_pa_t frame, enum walker_access access,
@@ -335,26 +285,8 @@ bool port_guest_walk(nest_ia_t table, nest_pa_t frame, enum walker_access access
 {
 	if (in_stage1)
 		return false;
-	if (frame != NEST_PA_NONE)
-		*(uint64_t *)walker_va(frame) = guest_entry(gpa_of(home.data));
-	home.level1[1] = guest_entry(table);
-	run_guest(GVA_WALK, access, 0, out);
+	run_guest(guest_walk(table, frame), access, 0, out);
 	return true;
-}
-
-/* The CPU has no instruction for it. */
-bool port_translate(nest_ia_t ia, enum walker_access access, nest_pa_t *pa, nest_attr_t *type)
-{
-	(void)ia, (void)access, (void)pa, (void)type;
-	return false;
-}
-
-enum walker_deviation port_explain(const struct walker_config *config,
-				   const struct walker_probe *probe,
-				   const struct walker_outcome *outcome)
-{
-	(void)config, (void)probe, (void)outcome;
-	return WALKER_NO_DEVIATION;
 }
 
 /*
