@@ -15,6 +15,7 @@
 #include "../model.h"
 #include "console.h"
 #include "cpu.h"
+#include "port.h"
 
 /* HCR_EL2, Arm ARM D19.2.48 */
 #define HCR_VM        ((uint64_t)1 << 0)
@@ -32,7 +33,7 @@
 enum { EC_SVC = 0x15, EC_INSTRUCTION_SAME = 0x21, EC_DATA_SAME = 0x25 };
 enum { SVC_ACCESS = 1, SVC_EXECUTED = 0x5a5 };
 enum { VECTOR_EL1 = 4, VECTOR_EL0 = 8 }; /* synchronous, from EL1 and from EL0 */
-enum { STAGE2_VMID = 5, STAGE1_ASID = 3 };
+enum { STAGE1_ASID = 3 };
 #define RAM_BASE ((uint64_t)0x40000000)
 #define RAM_END  ((uint64_t)0x80000000)
 
@@ -160,9 +161,7 @@ static struct walker_config configs[COUNT(wishes)];
 static unsigned config_count;
 static struct nest_aarch64_id id;
 
-/* The guest's code, its first-stage tables and its data: one 64 KiB page, or several smaller. */
-enum { HOME_SIZE = 0x10000, HOME_L1 = 0x2000, HOME_L2 = 0x3000, HOME_DATA = 0x4000 };
-static _Alignas(HOME_SIZE) uint8_t home[HOME_SIZE];
+_Alignas(HOME_SIZE) uint8_t home[HOME_SIZE];
 
 static bool add_config(const struct wish *w)
 {
@@ -276,7 +275,7 @@ static void forget_all(void)
 	NEST_AARCH64_ISB();
 }
 
-static int load_stage2(struct nest_pt *pt)
+int load_stage2(struct nest_pt *pt)
 {
 	uint32_t flags = nest_aarch64_has_vmid16(&id) ? NEST_AARCH64_ID16 : 0;
 	uint64_t vtcr, vttbr, hcr = HCR_RW | HCR_VM | HCR_DC;
@@ -332,6 +331,11 @@ static enum regime regime_of(const struct walker_config *config)
 	if (info.stage2)
 		return STAGE2;
 	return config->features & NEST_FEAT_EL2 ? STAGE1_EL2 : STAGE1_EL1;
+}
+
+bool is_stage2(const struct walker_config *config)
+{
+	return regime_of(config) == STAGE2;
 }
 
 int port_load(const struct walker_config *config, struct nest_pt *pt, nest_ia_t where)
@@ -501,7 +505,7 @@ void port_code_written(void *va, size_t len)
 #define S1_PAGE  ((uint64_t)0x703)
 #define S1_TABLE ((uint64_t)3)
 
-static void begin_walks(nest_ia_t table)
+void begin_walks(nest_ia_t table)
 {
 	const uint64_t gib = (uint64_t)1 << 30;
 
@@ -517,7 +521,7 @@ static void begin_walks(nest_ia_t table)
 	forget_all();
 }
 
-static void end_walks(void)
+void end_walks(void)
 {
 	NEST_AARCH64_WRITE(vbar_el1, loaded.home);
 	NEST_AARCH64_WRITE(sctlr_el1, SCTLR_OFF);
@@ -525,14 +529,13 @@ static void end_walks(void)
 	forget_all();
 }
 
-/* The entry of `frame` that leads to page `data` of the home area. */
-static void lead_to(nest_pa_t frame, unsigned data)
+void lead_to(nest_pa_t frame, unsigned data)
 {
 	*(volatile uint64_t *)walker_va(frame) = (loaded.home + data) | S1_PAGE;
 	nest_aarch64_publish();
 }
 
-static void walk_access(enum walker_access access, struct walker_outcome *out)
+void walk_access(enum walker_access access, struct walker_outcome *out)
 {
 	const uint64_t home_ipa = loaded.home;
 
@@ -621,222 +624,6 @@ enum walker_deviation port_explain(const struct walker_config *config,
 	(void)probe;
 	(void)outcome;
 	return WALKER_NO_DEVIATION;
-}
-
-/* ---- Of this machine ---- */
-
-static uint64_t vttbr_of_first, vtcr_of_first;
-
-static void flush_first(void *ctx, const struct nest_flush *what)
-{
-	(void)ctx;
-	nest_aarch64_s2_flush_as(what, vttbr_of_first, vtcr_of_first);
-}
-
-static nest_pa_t extra_alloc(void *ctx, size_t size)
-{
-	(void)ctx;
-	return walker_alloc(size);
-}
-
-static void extra_free(void *ctx, nest_pa_t pa, size_t size)
-{
-	(void)ctx;
-	walker_free(pa, size);
-}
-
-static uint64_t longest_flush; /* of leaves only */
-
-static void extra_flush(void *ctx, const struct nest_flush *what)
-{
-	(void)ctx;
-	if (what->leaf_only && what->size > longest_flush)
-		longest_flush = what->size;
-	port_flush(what);
-}
-
-/* A table of a configuration, with the home area at `where`. */
-static bool extra_table(struct nest_pt *pt, const struct walker_config *c,
-			const struct nest_host *host, nest_ia_t where)
-{
-	const struct nest_pt_config config = { .format = c->format,
-					       .ia_bits = c->ia_bits,
-					       .oa_bits = c->oa_bits,
-					       .features = c->features,
-					       .flags = c->flags,
-					       .host = host };
-	int err = nest_pt_init(pt, &config);
-
-	if (!err)
-		err = nest_pt_map(pt, where, c->home_pa, c->home_size, c->home_attr,
-				  NEST_MAP_NO_HUGE, NULL);
-	CHECK(err == NEST_OK, "%s", nest_strerror(err));
-	return err == NEST_OK;
-}
-
-static bool reads(nest_ia_t ia, uint64_t expected)
-{
-	struct walker_outcome out = { 0 };
-
-	port_access(ia, WALKER_READ, WALKER_PRIVILEGED, 0, &out);
-	return out.done && out.value == expected;
-}
-
-static bool walk_reads(uint64_t expected)
-{
-	struct walker_outcome out = { 0 };
-
-	walk_access(WALKER_READ, &out);
-	return out.done && out.value == expected;
-}
-
-/*
- * A guest that is not loaded loses a page while another one, with another VTCR_EL2, is. QEMU
- * forgets everything when the VMID changes: what can be seen here is that the registers are the
- * other guest's again.
- */
-static void flush_of_another(const struct walker_config *c)
-{
-	const struct nest_host host = { .alloc = extra_alloc,
-					.free = extra_free,
-					.tlb_flush = flush_first };
-	const nest_ia_t where = 0x40000, page = 0x200000;
-	nest_pa_t frame[2] = { walker_alloc(HOME_SIZE), walker_alloc(HOME_SIZE) };
-	struct walker_config narrow = *c;
-	struct nest_pt pt[2];
-	uint64_t vttbr, vtcr;
-
-	narrow.ia_bits--;
-	CHECK(frame[0] != NEST_PA_NONE && frame[1] != NEST_PA_NONE, "no memory");
-	if (!extra_table(&pt[0], c, &host, where) || !extra_table(&pt[1], &narrow, &host, where))
-		return;
-	for (unsigned i = 0; i < 2; i++) {
-		*(volatile uint64_t *)walker_va(frame[i]) = 0x1234 + i;
-		CHECK(nest_pt_map(&pt[i], page, frame[i], HOME_SIZE, NEST_RW, 0, NULL) == NEST_OK,
-		      "map");
-	}
-	CHECK(port_load(c, &pt[0], where) == NEST_OK, "load");
-	CHECK(reads(page, 0x1234), "the page does not read");
-	vttbr_of_first = NEST_AARCH64_READ(vttbr_el2);
-	vtcr_of_first = NEST_AARCH64_READ(vtcr_el2);
-	nest_pt_set_vmid(&pt[1], STAGE2_VMID + 1);
-	CHECK(load_stage2(&pt[1]) == NEST_OK, "load");
-	NEST_AARCH64_ISB();
-	vttbr = NEST_AARCH64_READ(vttbr_el2);
-	vtcr = NEST_AARCH64_READ(vtcr_el2);
-	CHECK(vtcr != vtcr_of_first, "both guests have the same VTCR_EL2");
-	CHECK(reads(page, 0x1235), "the second guest does not read its page");
-	CHECK(nest_pt_unmap(&pt[0], page, HOME_SIZE, 0, NULL) == NEST_OK, "unmap");
-	CHECK(NEST_AARCH64_READ(vttbr_el2) == vttbr, "VTTBR_EL2 is not what it was");
-	CHECK(NEST_AARCH64_READ(vtcr_el2) == vtcr, "VTCR_EL2 is not what it was");
-	CHECK(reads(page, 0x1235), "the second guest has lost its page");
-	CHECK(load_stage2(&pt[0]) == NEST_OK, "load");
-	NEST_AARCH64_ISB();
-	CHECK(!reads(page, 0x1234), "the page that was unmapped still reads");
-	port_unload();
-	for (unsigned i = 0; i < 2; i++) {
-		nest_pt_destroy(&pt[i]);
-		walker_free(frame[i], HOME_SIZE);
-	}
-}
-
-/*
- * Both stages on: another frame under the guest's own table, the last of `pages`, must show, though
- * stage 2's translation of the table and the guest's, combined of both stages, are in the TLB.
- * Removing the one leaves the other there (Arm ARM D8.13.5). Many pages go by range, where the CPU
- * can; QEMU forgets all of stage 2 for any range, so only that one was given for this granule is
- * seen, not what it covers.
- */
-static void combined_entries(const struct walker_config *c, unsigned pages)
-{
-	const struct nest_host host = { .alloc = extra_alloc,
-					.free = extra_free,
-					.tlb_flush = extra_flush };
-	const nest_ia_t where = 0x40000, first = 0x4000000;
-	struct nest_pt pt;
-	uint64_t page, size, before;
-	nest_pa_t frame[2];
-
-	if (!extra_table(&pt, c, &host, where))
-		return;
-	page = (uint64_t)1 << nest_pt_shift(&pt, 0);
-	size = pages * page;
-	before = size - page; /* of the table: never read, so no memory need be there */
-	for (unsigned i = 0; i < 2; i++)
-		frame[i] = walker_alloc(page);
-	CHECK(frame[0] != NEST_PA_NONE && frame[1] != NEST_PA_NONE, "no memory");
-	CHECK(port_load(c, &pt, where) == NEST_OK, "load");
-	for (unsigned i = 0; i < 2; i++) {
-		*(volatile uint64_t *)(home + HOME_DATA + 0x1000 * i) = 0x100 + i;
-		lead_to(frame[i], HOME_DATA + 0x1000 * i);
-	}
-	longest_flush = 0;
-	CHECK(nest_pt_map(&pt, first, frame[0] - before, size, NEST_RW, NEST_MAP_NO_HUGE, NULL) ==
-		      NEST_OK,
-	      "map");
-	begin_walks(first + before);
-	for (unsigned i = 0; i < 8; i++) {
-		CHECK(walk_reads(0x100 + i % 2), "the guest does not see frame %u of its table",
-		      i % 2);
-		CHECK(nest_pt_map(&pt, first, frame[(i + 1) % 2] - before, size, NEST_RW,
-				  NEST_MAP_REPLACE | NEST_MAP_NO_HUGE, NULL) == NEST_OK,
-		      "remap");
-	}
-	CHECK(longest_flush == size, "no flush of leaves is %lx bytes long, but %lx", size,
-	      longest_flush);
-	end_walks();
-	port_unload();
-	nest_pt_destroy(&pt);
-	walker_free(frame[0], page);
-	walker_free(frame[1], page);
-}
-
-/*
- * The widest addresses of 16 KiB pages. VTCR_EL2 by the manual: T0SZ 12, SL0 3 for
- * level 0, TG0 2, DS; with anything else a fault would not be QEMU's doing.
- */
-static void level_zero_of_16k(const struct walker_config *c)
-{
-	const struct nest_host host = { .alloc = extra_alloc,
-					.free = extra_free,
-					.tlb_flush = extra_flush };
-	const nest_ia_t where = 0x40000;
-	const uint64_t fields = (uint64_t)1 << 32 | 0xc0ff;
-	const uint64_t expected = (uint64_t)1 << 32 | 2 << 14 | 3 << 6 | 12;
-	struct walker_config wide = *c;
-	struct walker_outcome out = { 0 };
-	struct nest_pt pt;
-	uint64_t vtcr;
-
-	wide.ia_bits = 52;
-	if (!extra_table(&pt, &wide, &host, where))
-		return;
-	CHECK(port_load(&wide, &pt, where) == NEST_OK, "load");
-	vtcr = NEST_AARCH64_READ(vtcr_el2);
-	CHECK((vtcr & fields) == expected, "VTCR_EL2 %lx", vtcr);
-	port_access(where, WALKER_READ, WALKER_PRIVILEGED, 0, &out);
-	/* Not even the stub can be fetched; the level of the fault is that of the root. */
-	if ((vtcr & fields) == expected && !out.done && out.fault.kind == NEST_FAULT_TRANSLATION &&
-	    out.fault.access == NEST_X && out.fault.level == 3)
-		walker_tolerated(QEMU_AARCH64_16K_LEVEL_0);
-	else
-		CHECK(out.done, "52 bits of 16 KiB pages: kind %u, level %u, at %lx",
-		      (unsigned)out.fault.kind, out.fault.level, out.fault.gpa);
-	port_unload();
-	nest_pt_destroy(&pt);
-}
-
-void port_extra(const struct walker_config *config)
-{
-	if (regime_of(config) != STAGE2)
-		return;
-	if (config->format == &nest_fmt_aarch64_s2_16k && (config->features & NEST_FEAT_LPA2))
-		level_zero_of_16k(config);
-	if (config->sw_ad || config->ia_bits > 48)
-		return;
-	flush_of_another(config);
-	combined_entries(config, 1);
-	combined_entries(config, 128);
 }
 
 /* ---- Start and end ---- */

@@ -429,18 +429,6 @@ static void flush_or_not(void *ctx, const struct nest_flush *what)
 		port_flush(what);
 }
 
-static nest_pa_t extra_alloc(void *ctx, size_t size)
-{
-	(void)ctx;
-	return walker_alloc(size);
-}
-
-static void extra_free(void *ctx, nest_pa_t pa, size_t size)
-{
-	(void)ctx;
-	walker_free(pa, size);
-}
-
 static bool reads(nest_ia_t ia, uint64_t expected)
 {
 	struct walker_outcome out;
@@ -455,9 +443,7 @@ static bool reads(nest_ia_t ia, uint64_t expected)
  */
 static void staleness(const struct walker_config *c)
 {
-	static const struct nest_host host = { .alloc = extra_alloc,
-					       .free = extra_free,
-					       .tlb_flush = flush_or_not };
+	struct nest_host host = walker_host;
 	const struct nest_pt_config config = { .format = c->format,
 					       .ia_bits = c->ia_bits,
 					       .oa_bits = c->oa_bits,
@@ -466,8 +452,10 @@ static void staleness(const struct walker_config *c)
 	const nest_ia_t page = 0x40000000;
 	nest_pa_t frame = walker_alloc(0x1000);
 	struct nest_pt pt;
-	int err = nest_pt_init(&pt, &config);
+	int err;
 
+	host.tlb_flush = flush_or_not;
+	err = nest_pt_init(&pt, &config);
 	if (!err)
 		err = nest_pt_map(&pt, RAM, c->home_pa, c->home_size, c->home_attr, 0, NULL);
 	if (!err)
