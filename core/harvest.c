@@ -1,18 +1,53 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Harvesting: tell which pages are dirty or accessed, and clear that. A walk finds them, and runs
- * of them that the range covers whole are cleared as a protect does it, without losing what
- * hardware sets meanwhile. Leaves are changed in place and no table comes or goes, so the walk can
- * go on.
+ * Harvesting: tell which pages are dirty or accessed, and make them clean again. One scan of the
+ * tables of the range with a run-time descriptor; entries that are alike but for their address are
+ * judged once.
+ *
+ * What a reader must not break: a leaf is changed only in place, by compare-and-exchange to the
+ * same leaf less the one status, and only after it has been told. So what hardware sets at any
+ * moment is told by this call or still there for the next.
  */
 #include "core/internal.h"
 
 struct harvest {
 	struct nest_pt *pt;
 	const struct nest_request *rq;
-	bool pending;
-	uint64_t first, last; /* a run still to be cleared */
+	nest_pte_t clean; /* a word of level 0 with nothing to tell, */
+	nest_pte_t alike; /* and the bits in which another has to equal it to be one too */
 };
+
+/* The bits by which a writable leaf shows that it has `which`; 0: it is not tracked. */
+static nest_pte_t status_bits(const struct nest_pt *pt, nest_attr_t which)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	nest_attr_t attr = (NEST_RW | NEST_DBM) & f->attrs;
+	nest_pte_t without, with;
+
+	if (f->leaf(pt->features, 0, attr, &without) != NEST_OK)
+		attr &= ~NEST_DBM;
+	if (f->leaf(pt->features, 0, attr, &without) != NEST_OK ||
+	    f->leaf(pt->features, 0, attr | (which & f->attrs), &with) != NEST_OK)
+		return 0;
+	return without ^ with;
+}
+
+static bool is_alike(const struct harvest *h, nest_pte_t e)
+{
+	return !((e ^ h->clean) & h->alike);
+}
+
+static bool is_marked(struct harvest *h, unsigned level, nest_pte_t e)
+{
+	if (level == 0 && is_alike(h, e))
+		return false;
+	if (h->pt->format->fmt->is_leaf(level, e) &&
+	    (nest_leaf_attr(h->pt, level, e) & h->rq->clear))
+		return true;
+	if (level == 0)
+		h->clean = e;
+	return false;
+}
 
 /* Bits a .. b, inclusive. */
 static void set_bits(uint64_t *bitmap, uint64_t a, uint64_t b)
@@ -22,55 +57,125 @@ static void set_bits(uint64_t *bitmap, uint64_t a, uint64_t b)
 	bitmap[a / 64] |= NEST_BITS(b % 64, a % 64);
 }
 
-static int clear_run(struct harvest *h)
+/* What the range has of [first, last]. */
+static void tell(const struct harvest *h, uint64_t first, uint64_t last)
 {
-	const struct nest_request rq = { .first = h->first,
-					 .last = h->last,
-					 .clear = h->rq->clear,
-					 .cap = h->pt->top,
-					 .gather = h->rq->gather };
+	const struct nest_request *rq = h->rq;
+	unsigned shift = h->pt->format->fmt->page_shift;
 
-	h->pending = false;
-	return h->pt->format->protect(h->pt, &rq);
+	if (!rq->bitmap)
+		return;
+	first = first > rq->first ? first - rq->first : 0;
+	last = (last < rq->last ? last : rq->last) - rq->first;
+	set_bits(rq->bitmap, first >> shift, last >> shift);
 }
 
-static int visit(void *ctx, const struct nest_mapping *m)
+static void clear(const struct harvest *h, nest_pte_t *p, unsigned level)
 {
-	struct harvest *h = ctx;
+	const struct nest_fmt *f = h->pt->format->fmt;
+	nest_pte_t e = nest_load(p), to;
+
+	do {
+		/* Every format can build a leaf that is clean; one left as it is loses nothing. */
+		if (!(nest_leaf_attr(h->pt, level, e) & h->rq->clear) ||
+		    nest_recode(h->pt, level, e, 0, h->rq->clear, &to))
+			return;
+		if (nest_is_contig(h->pt, level, e))
+			to = f->contig(level, to);
+	} while (!nest_cas(p, &e, to));
+}
+
+/*
+ * Look at entry i of a table, no pointer, which covers `off`; if it is one of a group, at the whole
+ * group, which has one state, whichever member hardware has set it in. Returns the last offset that
+ * has been seen to; *changed: has it been made clean?
+ */
+static uint64_t take(struct harvest *h, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
+		     bool *changed)
+{
+	const struct nest_fmt *f = h->pt->format->fmt;
 	const struct nest_request *rq = h->rq;
-	uint64_t first, last;
-	int err;
+	bool contiguous = nest_is_contig(h->pt, level, nest_load(&t[i]));
+	uint64_t n = (uint64_t)1 << (contiguous ? f->contig_shift(h->pt->features, level) : 0);
+	uint64_t mask = (n << nest_shift(f, level)) - 1, k = 0;
+	uint64_t first = off & ~mask, last = off | mask;
 
-	if (!(m->attr & rq->clear))
-		return 0;
-	(void)nest_ia_to_off(h->pt, m->ia, &first);
-	last = first + (m->size - 1);
-	if (rq->bitmap) {
-		unsigned shift = h->pt->format->fmt->page_shift;
-
-		set_bits(rq->bitmap, ((first > rq->first ? first : rq->first) - rq->first) >> shift,
-			 ((last < rq->last ? last : rq->last) - rq->first) >> shift);
-	}
+	i &= ~(n - 1);
+	while (k < n && !is_marked(h, level, nest_load(&t[i + k])))
+		k++;
+	if (k == n)
+		return last;
+	tell(h, first, last);
+	/* Of what lies outside the range nobody has been told. */
 	if ((rq->flags & NEST_HARVEST_KEEP) || first < rq->first || last > rq->last)
-		return 0;
-	if (h->pending && h->last + 1 == first) {
-		h->last = last;
-		return 0;
+		return last;
+	for (k = 0; k < n; k++)
+		clear(h, &t[i + k], level);
+	nest_gather_range(rq->gather, first, last, level);
+	*changed = true;
+	return last;
+}
+
+/*
+ * The part [first, last] of a table of level 0. Alike entries are skipped one by one, but never the
+ * first and the last: a group that reaches beyond the range may be marked there.
+ */
+static void scan_pages(struct harvest *h, nest_pte_t *t, uint64_t first, uint64_t last)
+{
+	const struct nest_fmt *f = h->pt->format->fmt;
+	unsigned shift = nest_shift(f, 0);
+	uint64_t i = nest_index(f, h->pt, 0, first), n = ((last - first) >> shift) + 1, k = 0;
+	bool changed = false;
+
+	while (k < n) {
+		uint64_t stop = take(h, t, i + k, 0, first + (k << shift), &changed);
+
+		k = (stop - first + 1) >> shift;
+		while (k + 1 < n && is_alike(h, nest_load(&t[i + k])))
+			k++;
 	}
-	err = h->pending ? clear_run(h) : NEST_OK;
-	h->pending = true;
-	h->first = first;
-	h->last = last;
-	return err;
+	if (changed)
+		nest_sync_entries(h->pt, &t[i], n);
+}
+
+static void scan(struct harvest *h, nest_pte_t *t, unsigned level, uint64_t first, uint64_t last)
+{
+	struct nest_pt *pt = h->pt;
+	const struct nest_fmt *f = pt->format->fmt;
+	uint64_t mask = nest_span_mask(f, level), a = nest_index(f, pt, level, first);
+	uint64_t off = first, stop;
+	bool changed = false;
+
+	if (level == 0) {
+		scan_pages(h, t, first, last);
+		return;
+	}
+	for (;; off = stop + 1) {
+		uint64_t i = nest_index(f, pt, level, off);
+		nest_pte_t e = nest_load(&t[i]);
+
+		stop = (off | mask) < last ? off | mask : last;
+		if (nest_kind(f, pt, level, e) == NEST_PTE_TABLE)
+			scan(h, nest_va(pt, f->table_pa(e)), level - 1, off, stop);
+		else
+			stop = take(h, t, i, level, off, &changed);
+		if (stop >= last)
+			break;
+	}
+	if (changed)
+		nest_sync_entries(pt, &t[a], nest_index(f, pt, level, last) - a + 1);
 }
 
 int nest_operate_harvest(struct nest_pt *pt, const struct nest_request *rq)
 {
-	struct harvest h = { .pt = pt, .rq = rq };
-	int err;
+	const nest_attr_t other = rq->clear ^ (NEST_ACCESSED | NEST_DIRTY);
+	struct harvest h = { .pt = pt, .rq = rq, .clean = pt->absent[0] };
 
+	if (!status_bits(pt, rq->clear))
+		return NEST_E_UNSUPPORTED;
 	if (!(rq->flags & NEST_HARVEST_KEEP) && nest_range_is_borrowed(pt, rq))
 		return NEST_E_DENIED;
-	err = nest_walk_range(pt, rq->first, rq->last, 0, visit, &h, NULL);
-	return !err && h.pending ? clear_run(&h) : err;
+	h.alike = ~(pt->format->fmt->pa_mask(pt->features, 0) | status_bits(pt, other));
+	scan(&h, nest_va(pt, pt->root), pt->top, rq->first, rq->last);
+	return NEST_OK;
 }

@@ -146,22 +146,6 @@ int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t
 	return err ? err : run(pt, pt->format->protect, &rq);
 }
 
-/*
- * Does a leaf say whether it was accessed, or written to? Formats build both the same way where it
- * does not.
- */
-static bool tracks(const struct nest_pt *pt, nest_attr_t which)
-{
-	const struct nest_fmt *f = pt->format->fmt;
-	nest_attr_t attr = NEST_RW | NEST_DBM;
-	nest_pte_t clear, set;
-
-	if (f->leaf(pt->features, 0, attr, &clear) != NEST_OK)
-		attr = NEST_RW;
-	return f->leaf(pt->features, 0, attr, &clear) == NEST_OK &&
-	       f->leaf(pt->features, 0, attr | which, &set) == NEST_OK && clear != set;
-}
-
 static int harvest(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t which,
 		   uint64_t *bitmap, uint32_t flags, struct nest_gather *gather)
 {
@@ -170,8 +154,6 @@ static int harvest(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t 
 
 	if (err == NEST_E_INVAL || (flags & ~NEST_HARVEST_KEEP))
 		return NEST_E_INVAL;
-	if (!err && !tracks(pt, which))
-		err = NEST_E_UNSUPPORTED;
 	if (err)
 		return err;
 	rq.clear = which;

@@ -210,13 +210,17 @@ int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_g
  *
  * A group is dirty when any entry of it is. A page, block or group that the range covers in part is
  * told for that part and stays dirty, so that nothing is lost: harvest whole ones, or split first.
- * Nothing is split, nothing allocated. Entries stay valid throughout, and what hardware sets
- * meanwhile is kept. A write that comes before the flush is over may go without being told again:
- * flush (nest_gather_sync) before the pages are read.
+ * Nothing is split, nothing allocated. Entries are changed in place, without break-before-make, and
+ * what hardware sets meanwhile is kept. A write that comes before the flush is over may go without
+ * being told again: flush (nest_gather_sync) before the pages are read.
  *
- * NEST_E_UNSUPPORTED: the table does not track it (see NEST_ACCESSED). On AArch64 a page mapped
- * with NEST_W and without NEST_DBM is not tracked and never told as dirty. NEST_E_DENIED: the range
- * touches entries linked from another table (not with NEST_HARVEST_KEEP); nothing is changed.
+ * Dirty is what a query reports as NEST_DIRTY: on AArch64 a page with NEST_W and without NEST_DBM
+ * never is. A clean page keeps its rights. Where software keeps the bits (NEST_FEAT_SW_AD) the next
+ * access or store faults, and nest_pt_protect() sets them again.
+ *
+ * NEST_E_UNSUPPORTED: the table does not track it (see NEST_ACCESSED). NEST_E_DENIED: the range
+ * touches entries linked from another table (not with NEST_HARVEST_KEEP). After an error nothing
+ * has changed, the bitmap included.
  */
 int nest_pt_harvest_dirty(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
 			  uint32_t flags, struct nest_gather *gather);
