@@ -103,7 +103,7 @@ void machine_start(void)
 
 	start_console();
 	start_exceptions();
-	print("x86-64: %u physical address bits, %u levels, 1 GiB pages: %s\n",
+	print("probed: %u physical address bits, %u levels, 1 GiB pages: %s\n",
 	      nest_x86_phys_bits(), read_cr4() & CR4_LA57 ? 5u : 4u,
 	      features & NEST_FEAT_1G ? "yes" : "no");
 }

@@ -134,7 +134,7 @@ static void start_vmx(void)
 		walker_die("this CPU has no EPT");
 	ept_vpid_cap = read_msr(MSR_VMX_EPT_VPID_CAP);
 	invept_type = ept_vpid_cap & CAP_INVEPT_CONTEXT ? NEST_INVEPT_CONTEXT : NEST_INVEPT_ALL;
-	print("VMX: EPT and VPID capabilities %lx, EPT features %lx, PML: %s, #VE: %s\n",
+	print("probed: VMX: EPT and VPID capabilities %lx, EPT features %lx, PML: %s, #VE: %s\n",
 	      ept_vpid_cap, (uint64_t)nest_ept_features(ept_vpid_cap),
 	      secondary_has(SECONDARY_PML) ? "yes" : "no",
 	      secondary_has(SECONDARY_VE) ? "yes" : "no");
