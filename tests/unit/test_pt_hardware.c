@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Hardware that sets accessed and dirty at the worst moment: after the engine has read a leaf and
- * before it replaces it. The host's sync callback, which is called in between, plays the walker:
- * it writes to the leaf as hardware would, by a literal of the format's bits. What it sets must not
- * be lost.
+ * before it replaces it. What is called in between plays the walker: it writes to the leaf as
+ * hardware would, by a literal of the format's bits. For a split that is the host's sync callback,
+ * for a protect, which calls nobody, a signal handler: the table cannot be written to, so the
+ * engine's first store traps. What hardware sets must not be lost.
  */
+#include <signal.h>
+#include <sys/mman.h>
+
 #include "support.h"
 
 static const struct {
@@ -19,7 +23,7 @@ static const struct {
 	/* A 8, D 9 */
 	{ &nest_fmt_ept, NEST_FEAT_HW_AD, NEST_RWX, 0x300 },
 	/* A 6, D 7 */
-	{ &nest_fmt_riscv_g, NEST_FEAT_HW_AD, NEST_RWX, 0xc0 },
+	{ &nest_fmt_riscv_g, NEST_FEAT_HW_AD | NEST_FEAT_PBMT, NEST_RWX, 0xc0 },
 	/* AF 10, S2AP write 7: needs a break */
 	{ &nest_fmt_aarch64_s2_4k, NEST_FEAT_HW_AD, NEST_RWX | NEST_DBM, 0x480 },
 	/* and without one */
@@ -38,40 +42,58 @@ static void hardware(void *ctx, const void *va, size_t len)
 	victim = NULL;
 }
 
+static void start(size_t machine, struct arena *a, struct nest_pt *pt)
+{
+	struct nest_pt_config config = { .format = machines[machine].format,
+					 .features = machines[machine].features };
+
+	arena_open(a, 1 << 20);
+	config.host = &a->host;
+	config.ctx = a;
+	assert_int_equal(nest_pt_init(pt, &config), NEST_OK);
+}
+
+static void end(struct arena *a, struct nest_pt *pt)
+{
+	nest_pt_destroy(pt);
+	assert_int_equal(a->outstanding, 0);
+	arena_close(a);
+}
+
+/* Entry 0 of every table down to `level`; bits 47:12 or 53:10 of a pointer lead on. */
+static uint64_t *first_entry(size_t machine, struct arena *a, const struct nest_pt *pt,
+			     unsigned level)
+{
+	uint64_t table = nest_pt_root(pt);
+
+	for (unsigned l = nest_pt_levels(pt) - 1; l > level; l--) {
+		uint64_t e = *(uint64_t *)arena_ptr(a, table);
+
+		table = machines[machine].format == &nest_fmt_riscv_g
+				? (e >> 10 & 0xfffffffffff) << 12
+				: e & 0xfffffffff000;
+	}
+	return arena_ptr(a, table);
+}
+
 static void what_hardware_sets_during_a_split_is_kept(void **state)
 {
 	const uint64_t block = 2 << 20, page = 4096;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(machines) / sizeof(machines[0]); i++) {
-		struct nest_pt_config config = { .format = machines[i].format,
-						 .features = machines[i].features };
 		struct nest_mapping m;
 		struct nest_pt pt;
 		struct arena a;
-		uint64_t table;
 
-		arena_open(&a, 1 << 20);
+		start(i, &a, &pt);
 		a.host.sync = hardware;
-		config.host = &a.host;
-		config.ctx = &a;
-		assert_int_equal(nest_pt_init(&pt, &config), NEST_OK);
 		assert_int_equal(nest_pt_map(&pt, 0, 0x80000000, block, machines[i].attr, 0, NULL),
 				 NEST_OK);
 		assert_int_equal(nest_pt_query(&pt, 0, &m), NEST_OK);
 		assert_int_equal(m.size, block);
 		assert_false(m.attr & (NEST_ACCESSED | NEST_DIRTY));
-		/*
-		 * The leaf: entry 0 of every table down to level 1; bits 47:12 or 53:10 lead there.
-		 */
-		table = nest_pt_root(&pt);
-		for (unsigned level = nest_pt_levels(&pt) - 1; level > 1; level--) {
-			uint64_t e = *(uint64_t *)arena_ptr(&a, table);
-
-			table = config.format == &nest_fmt_riscv_g ? (e >> 10 & 0xfffffffffff) << 12
-								   : e & 0xfffffffff000;
-		}
-		victim = arena_ptr(&a, table);
+		victim = first_entry(i, &a, &pt, 1);
 		to_set = machines[i].set;
 		assert_int_equal(nest_pt_unmap(&pt, 3 * page, page, 0, NULL), NEST_OK);
 		assert_null(victim);
@@ -83,16 +105,67 @@ static void what_hardware_sets_during_a_split_is_kept(void **state)
 				assert_int_equal(m.attr,
 						 machines[i].attr | NEST_ACCESSED | NEST_DIRTY);
 		}
-		nest_pt_destroy(&pt);
-		assert_int_equal(a.outstanding, 0);
-		arena_close(&a);
+		end(&a, &pt);
 	}
+}
+
+enum { GUARD = 64 << 10 }; /* a page of any host; the arena's memory is aligned to more */
+
+static void *guarded(uint64_t *entry)
+{
+	return (void *)((uintptr_t)entry & ~(uintptr_t)(GUARD - 1));
+}
+
+/* The engine stores, and hardware is a moment earlier. A trap that is not the guard's is fatal. */
+static void trapped(int signal)
+{
+	uint64_t *entry = victim;
+
+	if (!entry || mprotect(guarded(entry), GUARD, PROT_READ | PROT_WRITE))
+		abort();
+	(void)signal;
+	hardware(NULL, NULL, 0);
+}
+
+/* Rights change, or the memory type, which on AArch64 needs a break. */
+static void what_hardware_sets_during_a_protect_is_kept(void **state)
+{
+	static const struct {
+		nest_attr_t set, clear;
+	} changes[] = { { 0, NEST_X }, { NEST_MT_UC, NEST_MT_MASK } };
+	const nest_attr_t ad = NEST_ACCESSED | NEST_DIRTY;
+	struct sigaction action = { .sa_handler = trapped }, old;
+
+	(void)state;
+	assert_int_equal(sigaction(SIGSEGV, &action, &old), 0);
+	for (size_t i = 0; i < sizeof(machines) / sizeof(machines[0]) * 2; i++) {
+		nest_attr_t set = changes[i % 2].set, clear = changes[i % 2].clear;
+		struct nest_mapping m;
+		struct nest_pt pt;
+		struct arena a;
+		uint64_t *leaf;
+
+		start(i / 2, &a, &pt);
+		assert_int_equal(
+			nest_pt_map(&pt, 0, 0x80000000, 4096, machines[i / 2].attr, 0, NULL),
+			NEST_OK);
+		leaf = victim = first_entry(i / 2, &a, &pt, 0);
+		to_set = machines[i / 2].set;
+		assert_int_equal(mprotect(guarded(leaf), GUARD, PROT_READ), 0);
+		assert_int_equal(nest_pt_protect(&pt, 0, 4096, set, clear, 0, NULL), NEST_OK);
+		assert_null(victim);
+		assert_int_equal(nest_pt_query(&pt, 0, &m), NEST_OK);
+		assert_int_equal(m.attr & (NEST_RWX | ad), (NEST_RWX & ~clear) | ad);
+		end(&a, &pt);
+	}
+	assert_int_equal(sigaction(SIGSEGV, &old, NULL), 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_hardware_sets_during_a_split_is_kept),
+		cmocka_unit_test(what_hardware_sets_during_a_protect_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
