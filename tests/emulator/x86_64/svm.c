@@ -164,7 +164,8 @@ static void start_svm(void)
 	if (!(nest_x86_read_cpuid(0x80000001, 0).ecx >> 2 & 1) || !(svm.edx & 1))
 		walker_die("this CPU has no nested paging");
 	flush_asid = svm.edx >> 6 & 1 ? NEST_SVM_TLB_FLUSH_ASID : NEST_SVM_TLB_FLUSH_ALL;
-	print("probed: SVM: %u ASIDs, flush by ASID: %s\n", svm.ebx, svm.edx >> 6 & 1 ? "yes" : "no");
+	print("probed: SVM: %u ASIDs, flush by ASID: %s\n", svm.ebx,
+	      svm.edx >> 6 & 1 ? "yes" : "no");
 	write_msr(MSR_EFER, read_msr(MSR_EFER) | EFER_SVME);
 	write_msr(MSR_VM_HSAVE_PA, (uint64_t)host_save);
 	write_msr(MSR_PAT, NEST_X86_PAT);
