@@ -225,6 +225,7 @@ enum step {
 	STEP_MAP_AGAIN,
 	STEP_UNMAP_ALL,
 	STEP_TYPE,
+	STEP_MERGE_ASKEW,
 	STEPS
 };
 
@@ -236,7 +237,8 @@ static const char *const step_names[] = { "unmap",
 					  "split and merge",
 					  "unmap and map with one gather",
 					  "unmap the whole",
-					  "change of type" };
+					  "change of type",
+					  "merge of pages out of step with a block" };
 
 /* The last attribute that differs from the first in its memory type, or not. */
 static unsigned other_attr(bool type)
@@ -279,6 +281,15 @@ static void take_step(enum step step, const struct range *part, const struct ran
 		break;
 	case STEP_SPLIT_MERGE:
 		model_split(part, part->window->level, &gather);
+		model_merge(whole, &gather);
+		break;
+	case STEP_MERGE_ASKEW:
+		/* Consecutive frames, and no block may come of them. */
+		if (whole->window->level || model.config->sw_ad)
+			break;
+		model_map(whole, frame_for(range_size(whole)) + model.page, 0,
+			  NEST_MAP_REPLACE | NEST_MAP_NO_HUGE, &gather);
+		nest_gather_sync(&gather);
 		model_merge(whole, &gather);
 		break;
 	case STEP_MAP_AGAIN:

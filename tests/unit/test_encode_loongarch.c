@@ -293,6 +293,21 @@ static void decoding_undoes_encoding(void **state)
 	}
 }
 
+/* A refill handler puts invalid entries into the TLB; the hardware walker does not (5.4.5). */
+static void a_fresh_page_is_flushed_unless_hardware_walks(void **state)
+{
+	static const struct nest_format *const formats[] = { S1_4K, S2_4K, S1_16K, S2_16K };
+	struct nest_format_info info;
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(formats); i++) {
+		assert_int_equal(nest_format_describe(formats[i], SW, &info), NEST_OK);
+		assert_true(info.fresh_needs_flush && !info.break_before_make);
+		assert_int_equal(nest_format_describe(formats[i], HW | PTW, &info), NEST_OK);
+		assert_true(!info.fresh_needs_flush && !info.break_before_make);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -305,6 +320,7 @@ int main(void)
 		cmocka_unit_test(leaves_that_hardware_refuses_are_reserved),
 		cmocka_unit_test(what_attributes_cannot_say_has_no_name),
 		cmocka_unit_test(decoding_undoes_encoding),
+		cmocka_unit_test(a_fresh_page_is_flushed_unless_hardware_walks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
