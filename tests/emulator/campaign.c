@@ -110,7 +110,7 @@ void campaign(uint64_t operations, uint64_t probes)
 
 		nest_gather_init(&gather, &model.pt);
 		for (unsigned i = 0; i < batch; i++) {
-			r[i] = model_range(0);
+			r[i] = model_range();
 			look_at(&r[i], (unsigned)each / 3 + 1);
 		}
 		for (unsigned i = 0; i < batch; i++, n++) {
@@ -128,7 +128,7 @@ void campaign(uint64_t operations, uint64_t probes)
 	}
 	/* Few accesses are left out for want of memory behind a page; make up for them. */
 	while (walker_probes - begin < probes) {
-		struct range r = model_range(0);
+		struct range r = model_range();
 
 		look_at(&r, 16);
 	}

@@ -184,7 +184,7 @@ bool model_open(const struct walker_config *config)
 		.flags = config->flags,
 		.host = &walker_host,
 	};
-	uint64_t size;
+	uint64_t size, end;
 	nest_pa_t base;
 	int err;
 
@@ -202,24 +202,16 @@ bool model_open(const struct walker_config *config)
 		return false;
 	model.top = nest_pt_levels(&model.pt) - 1;
 	model.page = (uint64_t)1 << model.info.page_shift;
-	model.reach = (uint64_t)1 << config->ia_bits;
-	model.upper = model.reach;
-	if (model.info.sign_extended) {
-		model.reach /= 2;
-		model.upper = model.reach;
-	}
-	if (config->reach_bits && (uint64_t)1 << config->reach_bits < model.reach) {
-		model.upper = ((uint64_t)1 << config->ia_bits) -
-			      ((uint64_t)1 << config->reach_bits);
+	end = (uint64_t)1 << config->ia_bits;
+	model.reach = model.info.sign_extended ? end / 2 : end;
+	if (config->reach_bits && (uint64_t)1 << config->reach_bits < model.reach)
 		model.reach = (uint64_t)1 << config->reach_bits;
-		if (!model.info.sign_extended)
-			model.upper = (uint64_t)1 << config->ia_bits;
-	}
+	model.upper = model.info.sign_extended ? end - model.reach : end;
 	if (!map_home())
 		return false;
 	add_at_end(model.reach);
 	if (model.info.sign_extended)
-		add_at_end((uint64_t)1 << config->ia_bits);
+		add_at_end(end);
 	add_around_boundary(0);
 	add_around_boundary(1);
 	add_around_boundary(2);
@@ -236,14 +228,13 @@ void model_close(void)
 	model.windows = 0;
 }
 
-struct range model_range(unsigned most)
+struct range model_range(void)
 {
 	struct window *w = &model.window[walker_random() % model.windows];
-	unsigned limit = most && most < w->cells ? most : w->cells;
 	unsigned bits = (unsigned)(walker_random() % 15);
 	struct range r = { .window = w };
 
-	r.count = 1 + (unsigned)(walker_random() % ((uint64_t)1 << bits)) % limit;
+	r.count = 1 + (unsigned)(walker_random() % ((uint64_t)1 << bits)) % w->cells;
 	switch (walker_random() % 4) {
 	case 0: /* around the middle, where the boundary is */
 		r.first = w->cells / 2 - (unsigned)(walker_random() % (r.count + 1));

@@ -63,7 +63,7 @@ struct range {
 	struct window *window;
 	unsigned first, count;
 };
-struct range model_range(unsigned most);
+struct range model_range(void);
 nest_ia_t model_ia(uint64_t offset);
 uint64_t model_offset(nest_ia_t ia);
 static inline uint64_t range_offset(const struct range *r)

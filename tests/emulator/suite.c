@@ -55,13 +55,15 @@ static struct range whole_window(unsigned i)
 
 /*
  * Cells that make up one page (or, `group`, one contiguous group) of `level`, in the first window
- * that has them.
+ * that has them. False: there is no such page, or no such window.
  */
 static bool page_of_level(unsigned level, bool group, struct range *r)
 {
 	unsigned shift = nest_pt_shift(&model.pt, level) +
 			 (group ? model.info.contig_shift[level] : 0);
 
+	if (!(model.info.leaf_levels >> level & 1) || (group && !model.info.contig_shift[level]))
+		return false;
 	for (unsigned i = 0; i < model.windows; i++) {
 		struct window *w = &model.window[i];
 		uint64_t mask = ((uint64_t)1 << shift) - 1;
@@ -112,9 +114,7 @@ static void sizes(void)
 		for (unsigned group = 0; group < 2; group++) {
 			struct range r;
 
-			if (!(model.info.leaf_levels >> level & 1) ||
-			    (group && !model.info.contig_shift[level]) ||
-			    !page_of_level(level, group, &r))
+			if (!page_of_level(level, group, &r))
 				continue;
 			for (unsigned attr = 0; attr < c->nr_attrs; attr++) {
 				uint64_t before = memory_outstanding();
@@ -136,6 +136,14 @@ static void sizes(void)
 	}
 }
 
+/* Map, accessed and dirty where software has to say so. */
+static void map_usable(const struct range *r, nest_pa_t pa, unsigned attr, uint32_t flags)
+{
+	model_map(r, pa, attr, flags, NULL);
+	if (model.config->sw_ad)
+		model_protect(r, attr, model.config->sw_ad, NULL);
+}
+
 /* Every bit of an output address, and the memory type, where the CPU tells what it translates to.
  */
 static void outputs(void)
@@ -150,9 +158,7 @@ static void outputs(void)
 	for (unsigned bit = model.info.page_shift; bit < c->oa_bits; bit++) {
 		nest_pa_t want = (nest_pa_t)1 << bit;
 
-		model_map(&r, want, 0, 0, NULL);
-		if (c->sw_ad)
-			model_protect(&r, 0, c->sw_ad, NULL);
+		map_usable(&r, want, 0, 0);
 		if (port_translate(ia + 8, WALKER_READ, &pa, &type))
 			CHECK(pa == want + 8, "%lx translates to %lx, not %lx", ia + 8, pa,
 			      want + 8);
@@ -163,9 +169,7 @@ static void outputs(void)
 
 		if (!(c->attrs[attr].allow[WALKER_PRIVILEGED] & WALKER_CAN(WALKER_READ)))
 			continue;
-		model_map(&r, model.frames, attr, 0, NULL);
-		if (c->sw_ad)
-			model_protect(&r, attr, c->sw_ad, NULL);
+		map_usable(&r, model.frames, attr, 0);
 		if (port_translate(ia, WALKER_READ, &pa, &type))
 			CHECK(pa == model.frames && type == want,
 			      "memory type %lx at %lx is taken for %lx", (uint64_t)want, ia,
@@ -315,9 +319,7 @@ static void changes(void)
 		for (unsigned group = 0; group < 2; group++) {
 			struct range whole, parts[4];
 
-			if (!(model.info.leaf_levels >> level & 1) ||
-			    (group && !model.info.contig_shift[level]) ||
-			    !page_of_level(level, group, &whole))
+			if (!page_of_level(level, group, &whole))
 				continue;
 			walker_suite(group   ? "changes of a group"
 				     : level ? "changes of a block"
@@ -375,7 +377,7 @@ static void guest_walks(void)
 {
 	const struct walker_config *c = model.config;
 	struct range r = { &model.window[0], 3, 1 };
-	nest_ia_t ia = model_ia(range_offset(&r)), other = ~(model.page - 1) & ia;
+	nest_ia_t ia = model_ia(range_offset(&r)), mask = ~(model.page - 1);
 	unsigned readable = 0;
 
 	for (unsigned i = 0; i < c->nr_attrs; i++) {
@@ -388,9 +390,7 @@ static void guest_walks(void)
 		nest_pa_t frame = frame_for(model.page);
 
 		memset(walker_va(frame), 0, (size_t)model.page);
-		model_map(&r, frame, 0, NEST_MAP_NO_HUGE, NULL);
-		if (c->sw_ad)
-			model_protect(&r, 0, c->sw_ad, NULL);
+		map_usable(&r, frame, 0, NEST_MAP_NO_HUGE);
 		if (!port_guest_walk(ia, frame, (enum walker_access)access, &out))
 			break;
 		CHECK(out.done, "a guest's walk of its table at %lx faults", ia);
@@ -398,21 +398,18 @@ static void guest_walks(void)
 		port_guest_walk(ia, NEST_PA_NONE, (enum walker_access)access, &out);
 		CHECK(!out.done && out.fault.on_table_walk &&
 			      out.fault.kind == NEST_FAULT_TRANSLATION &&
-			      (out.fault.gpa & other) == other &&
-			      (out.fault.gpa & ~(model.page - 1)) == other,
+			      (out.fault.gpa & mask) == ia,
 		      "a guest's walk of a table that is not mapped at %lx: done %u, kind %u at %lx",
 		      ia, (unsigned)out.done, (unsigned)out.fault.kind, out.fault.gpa);
 		if (!readable)
 			continue;
-		model_map(&r, frame, readable, NEST_MAP_NO_HUGE, NULL);
-		if (c->sw_ad)
-			model_protect(&r, readable, c->sw_ad, NULL);
+		map_usable(&r, frame, readable, NEST_MAP_NO_HUGE);
 		memset(walker_va(frame), 0, (size_t)model.page);
 		port_guest_walk(ia, frame, (enum walker_access)access, &out);
 		if (c->walk_writes)
 			CHECK(!out.done && out.fault.on_table_walk &&
 				      out.fault.kind == fault_kind(NEST_FAULT_PERMISSION) &&
-				      (out.fault.gpa & ~(model.page - 1)) == other,
+				      (out.fault.gpa & mask) == ia,
 			      "a guest's walk of a read-only table at %lx: done %u, kind %u at %lx",
 			      ia, (unsigned)out.done, (unsigned)out.fault.kind, out.fault.gpa);
 		else
@@ -426,7 +423,7 @@ static void guest_walks(void)
 static void faults(void)
 {
 	const struct walker_config *c = model.config;
-	uint64_t forbidden_attr = 0;
+	unsigned forbidden = c->nr_attrs;
 	struct range r = { &model.window[0], model.window[0].cells - 2, 1 };
 	uint64_t offset = range_offset(&r);
 
@@ -440,19 +437,14 @@ static void faults(void)
 			expect_level(model_ia(near), WALKER_EXEC, level, NEST_FAULT_TRANSLATION);
 	}
 	empty(&r);
-	for (unsigned level = 0; level <= model.top; level++) {
-		if (!(model.info.leaf_levels >> level & 1) || !page_of_level(level, false, &r))
+	for (unsigned i = 0; i < c->nr_attrs; i++) {
+		if (!(c->attrs[i].allow[WALKER_PRIVILEGED] & WALKER_CAN(WALKER_WRITE)))
+			forbidden = i;
+	}
+	for (unsigned level = 0; level <= model.top && forbidden < c->nr_attrs; level++) {
+		if (!page_of_level(level, false, &r))
 			continue;
-		for (unsigned i = 0; i < c->nr_attrs; i++) {
-			if (!(c->attrs[i].allow[WALKER_PRIVILEGED] & WALKER_CAN(WALKER_WRITE)))
-				forbidden_attr = i + 1;
-		}
-		if (!forbidden_attr)
-			continue;
-		model_map(&r, frame_for(range_size(&r)), (unsigned)forbidden_attr - 1,
-			  NEST_MAP_MAX_LEVEL(level), NULL);
-		if (c->sw_ad)
-			model_protect(&r, (unsigned)forbidden_attr - 1, c->sw_ad, NULL);
+		map_usable(&r, frame_for(range_size(&r)), forbidden, NEST_MAP_MAX_LEVEL(level));
 		expect_level(model_ia(range_offset(&r)), WALKER_WRITE, level,
 			     NEST_FAULT_PERMISSION);
 		empty(&r);
@@ -472,9 +464,7 @@ static void accessed_and_dirty(void)
 		for (unsigned group = 0; group < 2; group++) {
 			struct range r, one;
 
-			if (!(model.info.leaf_levels >> level & 1) ||
-			    (group && !model.info.contig_shift[level]) ||
-			    !page_of_level(level, group, &r) ||
+			if (!page_of_level(level, group, &r) ||
 			    r.count > model_harvest_limit(r.window))
 				continue;
 			one = r;
@@ -509,7 +499,7 @@ static void software_accessed_and_dirty(void)
 	for (unsigned level = 0; level <= model.top; level++) {
 		struct range r;
 
-		if (!(model.info.leaf_levels >> level & 1) || !page_of_level(level, false, &r))
+		if (!page_of_level(level, false, &r))
 			continue;
 		model_map(&r, frame_for(range_size(&r)), 0, NEST_MAP_MAX_LEVEL(level), NULL);
 		probe_range(&r);

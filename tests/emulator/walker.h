@@ -20,6 +20,17 @@ enum walker_mode { WALKER_PRIVILEGED, WALKER_USER, WALKER_MODES };
 
 #define WALKER_CAN(access) ((uint8_t)(1u << (access)))
 
+/* For the ports' tables of rights: what an access may be, and the same in both modes. */
+#define CAN_R     WALKER_CAN(WALKER_READ)
+#define CAN_W     WALKER_CAN(WALKER_WRITE)
+#define CAN_X     WALKER_CAN(WALKER_EXEC)
+#define CAN_RW    (CAN_R | CAN_W | WALKER_CAN(WALKER_RMW))
+#define CAN_RX    (CAN_R | CAN_X)
+#define CAN_RWX   (CAN_RW | CAN_X)
+#define BOTH(can) { (can), (can) }
+
+#define COUNT(array) ((unsigned)(sizeof(array) / sizeof((array)[0])))
+
 /* Attributes to map with, and what an access in each mode may do with them, from the manual. */
 struct walker_attr {
 	nest_attr_t attr;

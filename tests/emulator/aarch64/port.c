@@ -49,12 +49,6 @@ _Noreturn void fatal_exception(uint64_t vector);
 
 /* ---- Configurations ---- */
 
-#define CAN_R     WALKER_CAN(WALKER_READ)
-#define CAN_W     WALKER_CAN(WALKER_WRITE)
-#define CAN_RW    (CAN_R | CAN_W | WALKER_CAN(WALKER_RMW))
-#define CAN_X     WALKER_CAN(WALKER_EXEC)
-#define BOTH(can) { (can), (can) }
-
 /* Stage 2: S2AP and XN, Arm ARM D8.4.4; the same for EL1 and EL0. */
 static const struct walker_attr s2_attrs[] = {
 	{ NEST_RWX, BOTH(CAN_RW | CAN_X) },
@@ -116,8 +110,6 @@ static const struct walker_attr el2_attrs[] = {
 	{ NEST_RW | NEST_MT_DEVICE, { CAN_RW, 0 } },
 	{ NEST_R | NEST_MT_DEVICE_STRICT, { CAN_R, 0 } },
 };
-
-#define COUNT(a) ((unsigned)(sizeof(a) / sizeof((a)[0])))
 
 /* What a configuration asks of the CPU beyond its granule. */
 struct wish {

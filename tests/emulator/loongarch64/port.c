@@ -28,14 +28,6 @@ uint64_t refill_steps[STEPS];
 
 /* ---- Configurations ---- */
 
-#define CAN_R    WALKER_CAN(WALKER_READ)
-#define CAN_W    WALKER_CAN(WALKER_WRITE)
-#define CAN_RW   (CAN_R | CAN_W | WALKER_CAN(WALKER_RMW))
-#define CAN_X    WALKER_CAN(WALKER_EXEC)
-#define CAN_RX   (CAN_R | CAN_X)
-#define CAN_RWX  (CAN_RW | CAN_X)
-#define COUNT(a) ((unsigned)(sizeof(a) / sizeof((a)[0])))
-
 /*
  * Rights: NR, NX and D (5.4.4). An atomic access loads and stores. Where software keeps one of V
  * and D, the other one (NEST_ACCESSED, NEST_DIRTY) is always set.

@@ -63,11 +63,6 @@ enum { GUEST_VMID = 5, OWN_ASID = 3 };
 
 /* ---- Configurations ---- */
 
-#define CAN_R     WALKER_CAN(WALKER_READ)
-#define CAN_RW    (CAN_R | WALKER_CAN(WALKER_WRITE) | WALKER_CAN(WALKER_RMW))
-#define CAN_X     WALKER_CAN(WALKER_EXEC)
-#define BOTH(can) { (can), (can) }
-
 /* G-stage: every access counts as one of U-mode (privileged spec, 18.5.1). */
 static const struct walker_attr g_attrs[] = {
 	{ NEST_RWX, BOTH(CAN_RW | CAN_X) },
@@ -96,8 +91,6 @@ static const struct walker_attr sv_attrs[] = {
 	{ NEST_RW | NEST_U | NEST_MT_WC, BOTH(CAN_RW) }, /* the last two: with Svpbmt */
 	{ NEST_RWX | NEST_MT_UC, { CAN_RW | CAN_X, 0 } },
 };
-
-#define COUNT(a) ((unsigned)(sizeof(a) / sizeof((a)[0])))
 
 static const struct {
 	const char *name;

@@ -19,10 +19,6 @@ enum {
 };
 
 /* What walker_attr.allow[] may hold. */
-#define CAN_R   WALKER_CAN(WALKER_READ)
-#define CAN_RX  (CAN_R | WALKER_CAN(WALKER_EXEC))
-#define CAN_RW  (CAN_R | WALKER_CAN(WALKER_WRITE) | WALKER_CAN(WALKER_RMW))
-#define CAN_RWX (CAN_RX | CAN_RW)
 
 /* Exceptions */
 enum { VECTOR_UD = 6, VECTOR_PF = 14 };
