@@ -50,14 +50,21 @@ NEST_INLINE void *nest_va(const struct nest_pt *pt, nest_pa_t pa)
 }
 
 /*
- * A build of the tests looks at memory after every store that a walker could see. Defined there as
- * the name of a function; nothing anywhere else.
+ * A build of the tests looks at memory after every store that a walker could see, and plays
+ * hardware before it (NEST_BEFORE_STORE_HOOK): the hooks are told which entry it is. Defined there
+ * as names of functions; nothing anywhere else.
  */
 #ifdef NEST_STORE_HOOK
-void NEST_STORE_HOOK(void);
-#define nest_stored() NEST_STORE_HOOK()
+void NEST_STORE_HOOK(const nest_pte_t *p);
+#define nest_stored(p) NEST_STORE_HOOK(p)
 #else
-#define nest_stored() ((void)0)
+#define nest_stored(p) ((void)(p))
+#endif
+#ifdef NEST_BEFORE_STORE_HOOK
+void NEST_BEFORE_STORE_HOOK(const nest_pte_t *p);
+#define nest_storing(p) NEST_BEFORE_STORE_HOOK(p)
+#else
+#define nest_storing(p) ((void)(p))
 #endif
 
 /* An entry of a table that walkers may see: a single-copy atomic access. */
@@ -68,31 +75,36 @@ NEST_INLINE nest_pte_t nest_load(const nest_pte_t *p)
 
 NEST_INLINE void nest_store(nest_pte_t *p, nest_pte_t v)
 {
+	nest_storing(p);
 	__atomic_store_n(p, v, __ATOMIC_RELEASE);
-	nest_stored();
+	nest_stored(p);
 }
 
 /* As nest_store(), for a value that publishes nothing: absent, a mark, the same page's rights. */
 NEST_INLINE void nest_store_relaxed(nest_pte_t *p, nest_pte_t v)
 {
+	nest_storing(p);
 	__atomic_store_n(p, v, __ATOMIC_RELAXED);
-	nest_stored();
+	nest_stored(p);
 }
 
 NEST_INLINE nest_pte_t nest_exchange(nest_pte_t *p, nest_pte_t v)
 {
+	nest_storing(p);
 	v = __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL);
-	nest_stored();
+	nest_stored(p);
 	return v;
 }
 
 /* On failure *expected is what is there. */
 NEST_INLINE bool nest_cas(nest_pte_t *p, nest_pte_t *expected, nest_pte_t v)
 {
-	bool done = __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_ACQ_REL,
-						__ATOMIC_ACQUIRE);
+	bool done;
 
-	nest_stored();
+	nest_storing(p);
+	done = __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+	nest_stored(p);
 	return done;
 }
 
@@ -294,7 +306,7 @@ nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old,
 /*
  * Replace the live entry t[i] of `level` (any kind) by `to`, breaking first where the format asks
  * for it; `same`: no frame and no memory type changes. Returns the last value of the old entry,
- * with what hardware had set in it. Does not gather.
+ * with what hardware had set in it. Does not gather; *flushed: nor is there anything to flush.
  */
 nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
 		       nest_pte_t to, bool same, bool *flushed);
