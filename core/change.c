@@ -201,10 +201,17 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 	if (nest_kind(f, pt, level, old) != NEST_PTE_LEAF) {
 		nest_store(&t[i], to);
 		if (f->fresh_flush(pt->features)) {
-			/* A walker may have kept the invalid entry in its cache of pointers. */
+			/*
+			 * A walker may have kept the invalid entry for any address below it; or,
+			 * where holes are walked down to a table of nothing, only for the single
+			 * pages.
+			 */
 			g->leaf_only = false;
-			nest_gather_range(g, off > rq->first ? off : rq->first,
-					  last < rq->last ? last : rq->last, level);
+			if (!f->absent_is_zero) {
+				off = off > rq->first ? off : rq->first;
+				last = last < rq->last ? last : rq->last;
+			}
+			nest_gather_range(g, off, last, nest_cached_level(f, pt->features, level));
 		}
 	} else if (breaks(pt, level, old, to, same)) {
 		was = nest_exchange(&t[i], pt->absent[level]);
