@@ -120,7 +120,8 @@ nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned l
 		nest_flush_now(pt, off, off | nest_span_mask(f, level), level,
 			       from_kind == NEST_PTE_LEAF);
 		nest_store(&t[i], to);
-		*flushed = true;
+		/* What was invalid for that moment may be remembered. */
+		*flushed = !f->fresh_flush(pt->features);
 	} else {
 		e = nest_exchange(&t[i], to);
 	}

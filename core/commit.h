@@ -125,7 +125,7 @@ NEST_INLINE bool nest_protect_one(const struct nest_fmt *f, struct nest_job *job
 
 			if (was != e)
 				nest_carry_ad(pt, &t[i], level, was, e);
-			return !flushed || f->fresh_flush(pt->features);
+			return !flushed;
 		}
 		if (!nest_hw_updates(f, pt->features)) {
 			nest_store_relaxed(&t[i], to);

@@ -122,14 +122,23 @@ void nest_gather_leaves(struct nest_gather *g, unsigned level, uint64_t off, uin
 	g->leaf[last].contiguous = contiguous;
 }
 
+/* Is there anything that may not be put where something else may still be in a TLB? */
+static bool has_breaks(const struct nest_fmt *f, uint32_t features)
+{
+	nest_pte_t block;
+
+	return nest_frames_break(f, features) ||
+	       (f->leaf(features, 1, NEST_R, &block) == NEST_OK &&
+		f->needs_break(features, 1, f->table(features, NEST_BIT(f->page_shift)), block));
+}
+
 void nest_gather_settle(struct nest_gather *g, uint64_t first, uint64_t last)
 {
-	const struct nest_fmt *f = g->pt->format->fmt;
 	bool held = g->all;
 
 	for (unsigned i = 0; i < g->nr_ranges; i++)
 		held |= g->range[i].first <= last && first <= g->range[i].last;
-	if (held && nest_frames_break(f, g->pt->features))
+	if (held && has_breaks(g->pt->format->fmt, g->pt->features))
 		nest_gather_sync(g);
 }
 

@@ -99,8 +99,8 @@ static bool fold(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsig
 	    f->leaf(pt->features, level, attr, &leaf) != NEST_OK)
 		return false;
 	delta = pa - off;
-	nest_change(pt, t, i, level, off, leaf | f->pa_bits(level, pa), true, &flushed);
-	if (!flushed || f->fresh_flush(pt->features))
+	(void)nest_change(pt, t, i, level, off, leaf | f->pa_bits(level, pa), true, &flushed);
+	if (!flushed)
 		nest_gather_range(rq->gather, off, off | nest_span_mask(f, level), level);
 	nest_gather_table(rq->gather, child, level - 1, off, &delta);
 	return true;

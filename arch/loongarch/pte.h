@@ -108,12 +108,6 @@ static inline bool la_fresh_flush(uint32_t features)
 	return !(features & NEST_FEAT_PTW);
 }
 
-static inline bool la_needs_break(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to)
-{
-	(void)features, (void)level, (void)from, (void)to;
-	return false;
-}
-
 static inline int la_type_to_pte(nest_attr_t attr, nest_pte_t *out)
 {
 	switch (attr & NEST_MT_MASK) {
@@ -231,6 +225,17 @@ static inline bool la_is_leaf(unsigned level, nest_pte_t pte)
 static inline bool la_is_table(unsigned level, nest_pte_t pte)
 {
 	return level > 0 && !(pte & LA_HUGE);
+}
+
+/*
+ * A search that hits twice is undefined (5.4.4). A large page covers whatever comes below it, so
+ * nothing smaller is filled while the TLB holds it; but where smaller pages give way to a large
+ * one, an access beside them would bring it in while they are there.
+ */
+static inline bool la_needs_break(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to)
+{
+	(void)features;
+	return la_is_table(level, from) && la_is_leaf(level, to);
 }
 
 /*
