@@ -433,7 +433,9 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 		k += take_unit(g, t, i + k, level, at, &by, k,
 			       leaf && nest_entry_pa(pt, level, at, e) != at + rq->delta, &ad);
 	}
-	if (changed)
+	if (changed) {
+		nest_gather_range(g, off, last, level);
 		nest_gather_range(g, off, last, nest_cached_level(f, pt->features, level));
+	}
 	return true;
 }
