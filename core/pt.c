@@ -63,6 +63,14 @@ static int operate_map(struct nest_pt *pt, const struct nest_request *rq)
 	return pt->format->map(pt, rq);
 }
 
+/* A page whose memory type changes may not meet what the TLB still has of it in another size. */
+static int operate_protect(struct nest_pt *pt, const struct nest_request *rq)
+{
+	if (rq->clear & NEST_MT_MASK)
+		nest_gather_settle(rq->gather, rq->first, rq->last);
+	return pt->format->protect(pt, rq);
+}
+
 static int map_request(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
 		       nest_attr_t attr, uint32_t flags, struct nest_gather *gather,
 		       struct nest_request *rq)
@@ -143,7 +151,7 @@ int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t
 	struct nest_request rq;
 	int err = protect_request(pt, ia, size, set, clear, flags, gather, &rq);
 
-	return err ? err : run(pt, pt->format->protect, &rq);
+	return err ? err : run(pt, operate_protect, &rq);
 }
 
 static int harvest(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t which,
@@ -337,5 +345,5 @@ int nest_pt_protect_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_a
 		return NEST_E_INVAL;
 	*done = 0;
 	err = protect_request(pt, ia, size, set, clear, flags, gather, &rq);
-	return err ? err : run_some(pt, pt->format->protect, &rq, budget, done, false);
+	return err ? err : run_some(pt, operate_protect, &rq, budget, done, false);
 }
