@@ -250,7 +250,8 @@ int nest_fault_ept(uint64_t qualification, uint64_t gpa, uint64_t gla, bool misc
 		f.access = (qualification & EQ_READ ? NEST_R : 0) |
 			   (qualification & EQ_WRITE ? NEST_W : 0) |
 			   (qualification & EQ_FETCH ? NEST_X : 0);
-		if (!f.access)
+		/* An access is a fetch or one of data, and no CPU tells of both at once. */
+		if (!f.access || ((f.access & NEST_X) && f.access != NEST_X))
 			return NEST_E_UNSUPPORTED;
 		f.kind = qualification & EQ_PERMITTED ? NEST_FAULT_PERMISSION
 						      : NEST_FAULT_TRANSLATION;

@@ -179,6 +179,9 @@ static void values_of_no_fault_are_refused(void **state)
 	snprintf(test_case, sizeof(test_case), "refused");
 	CHECK_RC(nest_fault_ept(0x180, 0x1000, 0, false, &f), NEST_E_UNSUPPORTED);
 	check_fault(&f, &untouched);
+	/* A fetch and a read at once (found by fuzz_fault). */
+	CHECK_RC(nest_fault_ept(0x185, 0x1000, 0, false, &f), NEST_E_UNSUPPORTED);
+	check_fault(&f, &untouched);
 	CHECK_RC(nest_fault_npt(0x300000004, 0x1000, &f), NEST_E_UNSUPPORTED);
 	check_fault(&f, &untouched);
 	for (size_t i = 0; i < LENGTH(no_ecode); i++) {
