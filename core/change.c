@@ -130,6 +130,7 @@ nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned l
 }
 
 /* Set accessed or dirty in every leaf of a private subtree. */
+/* NOLINTNEXTLINE(misc-no-recursion): one call per level */
 static void add_ad(struct nest_pt *pt, nest_pa_t table, unsigned level, nest_attr_t ad)
 {
 	const struct nest_fmt *f = pt->format->fmt;
@@ -167,6 +168,7 @@ void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t
  * Report what of `old`, a leaf one level above `table`, the table put in its place maps no longer,
  * or maps to other frames.
  */
+/* NOLINTNEXTLINE(misc-no-recursion): one call per level */
 static void report_lost(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
 			nest_pte_t old)
 {
@@ -414,7 +416,7 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 					    group_breaks(pt, level, e, false)));
 	}
 	if (needs_break)
-		break_leaves(g, t, i, n, level, off, rq);
+		(void)break_leaves(g, t, i, n, level, off, rq);
 	if (!any || needs_break)
 		return false;
 	for (uint64_t k = 0; k < n;) {

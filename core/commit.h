@@ -270,7 +270,7 @@ NEST_INLINE void nest_detach(const struct nest_fmt *f, struct nest_job *job, uns
 	bool flushed = false;
 
 	off &= ~nest_span_mask(f, level);
-	nest_change(job->pt, fr->t, i, level, off, to, false, &flushed);
+	(void)nest_change(job->pt, fr->t, i, level, off, to, false, &flushed);
 	if (!flushed)
 		nest_gather_range(job->rq->gather, off, last, level);
 	nest_gather_table(job->rq->gather, f->table_pa(e), level - 1, off,

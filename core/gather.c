@@ -159,6 +159,7 @@ void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, u
 	g->subtree[n].keep = keep ? *keep : 0;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): one call per level */
 void nest_free_subtree(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
 		       const uint64_t *keep)
 {

@@ -138,6 +138,7 @@ static void scan_pages(struct harvest *h, nest_pte_t *t, uint64_t first, uint64_
 		nest_sync_entries(h->pt, &t[i], n);
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): one call per level */
 static void scan(struct harvest *h, nest_pte_t *t, unsigned level, uint64_t first, uint64_t last)
 {
 	struct nest_pt *pt = h->pt;

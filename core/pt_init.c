@@ -114,6 +114,7 @@ int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *c)
 }
 
 /* Free what hangs below a table; entries of level 0 are not read. */
+/* NOLINTNEXTLINE(misc-no-recursion): one call per level */
 static void free_below(struct nest_pt *pt, nest_pa_t table, unsigned level)
 {
 	const struct nest_fmt *f = pt->format->fmt;

@@ -107,6 +107,7 @@ static bool fold(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsig
 }
 
 /* The range's part of what hangs below one table, from the leaves up. */
+/* NOLINTNEXTLINE(misc-no-recursion): one call per level */
 static void merge_below(const struct nest_request *rq, nest_pte_t *t, unsigned level,
 			uint64_t first, uint64_t last)
 {

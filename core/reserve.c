@@ -90,7 +90,7 @@ void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r)
  * needed to free it in its first entries, so that a list needs no memory; a query that meets such a
  * word begins again at the root, and elsewhere in the table still finds what was mapped.
  */
-enum { LIMBO_HOST, LIMBO_CTX = 2, LIMBO_PA = 4, LIMBO_SIZE = 6, LIMBO_WORDS = 8 };
+enum { LIMBO_HOST = 0, LIMBO_CTX = 2, LIMBO_PA = 4, LIMBO_SIZE = 6, LIMBO_WORDS = 8 };
 
 static uint64_t limbo_value(const nest_pte_t *t, unsigned i)
 {

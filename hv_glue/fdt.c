@@ -194,9 +194,11 @@ static int next_range(struct scan *s, struct nest_range *out)
 	int err;
 
 	/* The list ends with an entry of size 0. */
-	if (s->more_rsv && !fdt_get_mem_rsv(s->at.fdt, s->next_rsv++, &out->base, &out->size) &&
-	    out->size)
+	if (s->more_rsv && !fdt_get_mem_rsv(s->at.fdt, s->next_rsv, &out->base, &out->size) &&
+	    out->size) {
+		s->next_rsv++;
 		return wraps(out) ? NEST_E_RANGE : NEST_OK;
+	}
 	s->more_rsv = false;
 	while (s->next_reg == s->reg.count) {
 		err = nest_fdt_next(&s->at);

@@ -99,6 +99,7 @@ static int add_node(struct nest_vm *vm, const struct nest_fdt_cursor *c, const c
 			break;
 		default:
 			err = NEST_E_INVAL;
+			break;
 		}
 	}
 	return err;
@@ -215,7 +216,7 @@ static int check_memory_node(const void *fdt, const struct nest_vm_region *r,
 		return NEST_E_INVAL;
 	/* Begin, name and end; two properties, of 8 bytes and of the cells. */
 	*need += 4 + ((NAME_SIZE + 3) & ~3) + 4 + 12 + 8 + 12;
-	*need += 4 * (unsigned)(cells->address + cells->size);
+	*need += 4 * (uint64_t)(cells->address + cells->size);
 	return NEST_OK;
 }
 

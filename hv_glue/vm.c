@@ -223,7 +223,7 @@ static int give_back(void *ctx, const struct nest_mapping *leaf)
 
 static void give_back_released(void *ctx, const struct nest_mapping *leaf)
 {
-	give_back(ctx, leaf);
+	(void)give_back(ctx, leaf);
 }
 
 void nest_vm_destroy(struct nest_vm *vm)
@@ -240,7 +240,7 @@ void nest_vm_destroy(struct nest_vm *vm)
 		struct nest_vm_region *r = &vm->regions[i];
 
 		if (r->backing.get && r->backing.put)
-			nest_pt_walk(&vm->pt, r->gpa, r->size, give_back, r);
+			(void)nest_pt_walk(&vm->pt, r->gpa, r->size, give_back, r);
 	}
 	vm->nr_regions = 0;
 	nest_pt_destroy(&vm->pt);
@@ -326,7 +326,7 @@ static int map_now(struct nest_vm *vm, const struct nest_vm_region *r)
 		if (!err)
 			continue;
 		if (done)
-			nest_vm_release(vm, r, r->gpa, done);
+			(void)nest_vm_release(vm, r, r->gpa, done);
 		return err;
 	}
 	return NEST_OK;

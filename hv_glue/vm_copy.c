@@ -69,9 +69,9 @@ static int copy(struct nest_vm *vm, nest_ia_t gpa, uint8_t *to, const uint8_t *f
 			n = len - done;
 		mem = nest_vm_host_ptr(vm, m.pa);
 		if (to)
-			__builtin_memcpy(to + done, mem, (size_t)n);
+			__builtin_memcpy(&to[done], mem, (size_t)n);
 		else
-			__builtin_memcpy(mem, from + done, (size_t)n);
+			__builtin_memcpy(mem, &from[done], (size_t)n);
 		vm->copied = done += n;
 	}
 	return NEST_OK;

@@ -135,8 +135,8 @@ static inline struct nest_x86_cpuid nest_x86_read_cpuid(uint32_t leaf, uint32_t 
 /* NEST_FEAT_* for the first stage and NPT on this CPU. */
 static inline uint32_t nest_x86_probe(void)
 {
-	uint32_t edx = nest_x86_read_cpuid(0x80000000, 0).eax >= 0x80000001
-			       ? nest_x86_read_cpuid(0x80000001, 0).edx
+	uint32_t edx = nest_x86_read_cpuid(0x80000000u, 0).eax >= 0x80000001u
+			       ? nest_x86_read_cpuid(0x80000001u, 0).edx
 			       : 0;
 	uint32_t ecx = nest_x86_read_cpuid(0, 0).eax >= 7 ? nest_x86_read_cpuid(7, 0).ecx : 0;
 
@@ -146,9 +146,9 @@ static inline uint32_t nest_x86_probe(void)
 /* Physical address bits of this CPU, for nest_pt_config.oa_bits. */
 static inline unsigned nest_x86_phys_bits(void)
 {
-	if (nest_x86_read_cpuid(0x80000000, 0).eax < 0x80000008)
+	if (nest_x86_read_cpuid(0x80000000u, 0).eax < 0x80000008u)
 		return 36;
-	return nest_x86_read_cpuid(0x80000008, 0).eax & 0xff;
+	return nest_x86_read_cpuid(0x80000008u, 0).eax & 0xff;
 }
 
 static inline void nest_x86_invlpg(uint64_t va)
