@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Random operations on every format, under the worst TLB that its manual allows: after every single
+ * store, flush and free that an operation performs, each probed address must translate to what it
+ * was or to what it is to be, or (where the architecture demands break-before-make) to nothing; and
+ * once the gather is synced, only to what it is.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "calls.h"
+
+struct options {
+	uint64_t stores, seed;
+	const char *only;
+	bool list;
+};
+
+static void add_counts(struct counts *sum, const struct counts *c)
+{
+	sum->rounds += c->rounds;
+	sum->operations += c->operations;
+	sum->refused += c->refused;
+	sum->short_of_memory += c->short_of_memory;
+	sum->stores += c->stores;
+	sum->looked_at += c->looked_at;
+	sum->flushes += c->flushes;
+	sum->freed += c->freed;
+	sum->syncs += c->syncs;
+	sum->walks += c->walks;
+	sum->accesses += c->accesses;
+	sum->harvested += c->harvested;
+}
+
+static void print_counts(const char *name, const struct counts *c)
+{
+	printf("%-18s %9lu %8lu %8lu %9lu %9lu %8lu %8lu %11lu %9lu %9lu\n", name,
+	       (unsigned long)c->operations, (unsigned long)c->refused,
+	       (unsigned long)c->short_of_memory, (unsigned long)c->stores,
+	       (unsigned long)c->looked_at, (unsigned long)c->flushes, (unsigned long)c->freed,
+	       (unsigned long)c->walks, (unsigned long)c->accesses, (unsigned long)c->harvested);
+}
+
+static void run_case(const struct setup *s, uint64_t seed, uint64_t stores, struct counts *sum)
+{
+	static struct world w;
+
+	memset(&w.count, 0, sizeof(w.count));
+	do {
+		if (!world_open(&w, s, seed++))
+			world_fail(&w, "no table");
+		for (unsigned i = 0; i < 24; i++)
+			calls_make(&w);
+		world_close(&w);
+	} while (w.count.looked_at < stores || w.count.rounds < 2);
+	add_counts(sum, &w.count);
+}
+
+static int run(const struct options *o)
+{
+	static struct setup list[SETUP_MOST];
+	unsigned n = setup_all(list), chosen = 0;
+	struct counts all = { 0 }, of_format = { 0 };
+	char name[128];
+
+	for (unsigned i = 0; i < n; i++) {
+		setup_name(&list[i], name, sizeof(name));
+		chosen += strstr(name, o->only) != NULL;
+	}
+	if (!chosen) {
+		fprintf(stderr, "adversary: no case has \"%s\" in its name; try --list\n", o->only);
+		return 2;
+	}
+	printf("%u of %u cases, seed %lu\n", chosen, n, (unsigned long)o->seed);
+	printf("%-18s %9s %8s %8s %9s %9s %8s %8s %11s %9s %9s\n", "format", "calls", "refused",
+	       "no mem", "stores", "checked", "flushes", "freed", "walks", "accesses", "harvested");
+	for (unsigned i = 0; i < n; i++) {
+		setup_name(&list[i], name, sizeof(name));
+		if (strstr(name, o->only)) {
+			if (isatty(STDERR_FILENO))
+				fprintf(stderr, "\r%-70s\r", name);
+			run_case(&list[i], o->seed, (o->stores + chosen - 1) / chosen, &of_format);
+		}
+		if (i + 1 == n || list[i + 1].format != list[i].format) {
+			if (of_format.rounds)
+				print_counts(list[i].info.name, &of_format);
+			add_counts(&all, &of_format);
+			of_format = (struct counts){ 0 };
+		}
+	}
+	print_counts("all", &all);
+	return 0;
+}
+
+static void usage(FILE *to)
+{
+	fprintf(to,
+		"usage: adversary [--stores N] [--seed N] [--case TEXT] [--list]\n\n"
+		"Random operations on every format and feature set under the worst TLB that the\n"
+		"manuals allow; each store is followed by every walk that could come of it.\n\n"
+		"  --stores N   stores to check, of all cases together (50000)\n"
+		"  --seed N     of the random numbers (1); a failure prints the seed that repeats it\n"
+		"  --case TEXT  only cases with TEXT in their name\n"
+		"  --list       name the cases and end\n");
+}
+
+static bool number(const char *text, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = text ? strtoull(text, &end, 0) : 0;
+	return text && *text && *text != '-' && !*end && !errno;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { .stores = 50000, .seed = 1, .only = "" };
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			usage(stdout);
+			return 0;
+		}
+		if (!strcmp(argv[i], "--list")) {
+			o.list = true;
+		} else if (!strcmp(argv[i], "--case") && argv[i + 1]) {
+			o.only = argv[++i];
+		} else if (!(!strcmp(argv[i], "--stores") && number(argv[i + 1], &o.stores)) &&
+			   !(!strcmp(argv[i], "--seed") && number(argv[i + 1], &o.seed))) {
+			fprintf(stderr, "adversary: what is \"%s\"?\n", argv[i]);
+			usage(stderr);
+			return 2;
+		} else {
+			i++;
+		}
+	}
+	if (o.list) {
+		static struct setup list[SETUP_MOST];
+		unsigned n = setup_all(list);
+		char name[128];
+
+		for (unsigned i = 0; i < n; i++) {
+			setup_name(&list[i], name, sizeof(name));
+			puts(name);
+		}
+		return 0;
+	}
+	return run(&o);
+}
