@@ -122,6 +122,7 @@ static void run(const struct walker_config *c, unsigned count)
 	if (!model_open(c))
 		return;
 	suites();
+	reference(share_of(walker_parameters.probes / 2, count));
 	if (operations) {
 		walker_suite("random campaign");
 		probes = walker_probes;

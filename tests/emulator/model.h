@@ -114,7 +114,8 @@ void model_touched(struct window *w, unsigned cell, bool done, bool writes);
 
 /* ---- Probes: make an access and compare it with what must come of it ---- */
 
-void probe(const struct walker_probe *what);
+/* True: it was made, and what was expected came of it. */
+bool probe(const struct walker_probe *what);
 /* What this CPU makes of a kind of fault. */
 enum nest_fault_kind fault_kind(enum nest_fault_kind kind);
 /* One access to a byte offset in a window's cell. */
@@ -128,6 +129,8 @@ extern uint64_t walker_probes;
 void suites(void);
 /* Unmap everything and see that it is gone. */
 void leave_nothing(void);
+/* Random tables: does this CPU walk them as the reference MMU does? */
+void reference(uint64_t probes);
 /* The random campaign on the open model. */
 void campaign(uint64_t operations, uint64_t probes);
 

@@ -43,11 +43,15 @@ static bool fault_is_right(const struct walker_probe *p, const struct nest_fault
 {
 	uint64_t blur = f->gpa_exact ? 0 : 0xfff;
 
+	if (p->step && f->level != NEST_FAULT_LEVEL_UNKNOWN && f->level != p->step->level)
+		return false;
+	/* A misconfiguration does not tell what was tried (SDM vol. 3C, 28.2.1). */
 	return f->kind == fault_kind(p->expect_kind) && (f->gpa | blur) == (p->ia | blur) &&
-	       is_access(f->access, p->access) && !f->on_table_walk;
+	       (f->kind == NEST_FAULT_MISCONFIG || is_access(f->access, p->access)) &&
+	       !f->on_table_walk;
 }
 
-void probe(const struct walker_probe *p)
+bool probe(const struct walker_probe *p)
 {
 	uint64_t code_save[2], nonce = walker_random(), value = walker_random(), after = 0;
 	struct walker_outcome out = { 0 };
@@ -58,7 +62,7 @@ void probe(const struct walker_probe *p)
 
 	/* Nothing there that could answer; and a read-modify-write reads before it is refused. */
 	if (p->mapped && !memory && (p->expect_done || p->access == WALKER_RMW))
-		return;
+		return false;
 	walker_probes++;
 	if (memory && p->access == WALKER_EXEC) {
 		const void *code = port_code(&len);
@@ -93,24 +97,28 @@ void probe(const struct walker_probe *p)
 	if (p->expect_done ? out.done && right
 			   : !out.done && fault_is_right(p, &out.fault) &&
 				     (!memory || p->access == WALKER_EXEC || after == nonce))
-		return;
+		return true;
 	why = port_explain(model.config, p, &out);
 	if (why != WALKER_NO_DEVIATION) {
 		walker_tolerated(why);
-		return;
+		return false;
 	}
 	if (!walker_fail(__FILE__, __LINE__))
-		return;
+		return false;
 	print("%s %s at %lx, %s %lx attr %lx: expected %s, ", p->mode ? "user" : "privileged",
 	      access_names[p->access], p->ia, p->mapped ? "mapped to" : "not mapped", p->pa,
 	      (uint64_t)p->attr, p->expect_done ? "success" : kind_names[p->expect_kind]);
 	if (out.done)
 		print("%s\n", right ? "it was made" : "it went elsewhere");
 	else
-		print("%s fault at %lx, access %lx%s\n",
+		print("%s fault at %lx, level %u, access %lx%s\n",
 		      out.fault.kind <= NEST_FAULT_OTHER ? kind_names[out.fault.kind] : "?",
-		      out.fault.gpa, (uint64_t)out.fault.access,
+		      out.fault.gpa, out.fault.level, (uint64_t)out.fault.access,
 		      out.fault.on_table_walk ? " on a table walk" : "");
+	if (p->step)
+		print("the walk ends at entry %lx (at %lx) of level %u\n", p->step->word,
+		      p->step->at, p->step->level);
+	return false;
 }
 
 void probe_cell(struct window *w, unsigned cell, uint64_t offset, enum walker_access access,

@@ -13,6 +13,7 @@
 #include <nest/nest.h>
 
 #include "deviations.h"
+#include "model/mmu.h"
 #include "print.h"
 
 enum walker_access { WALKER_READ, WALKER_WRITE, WALKER_EXEC, WALKER_RMW, WALKER_ACCESSES };
@@ -94,6 +95,7 @@ struct walker_probe {
 	nest_pa_t pa;     /* ...to this address */
 	bool expect_done; /* else a fault is expected, of this kind */
 	enum nest_fault_kind expect_kind;
+	const struct mmu_step *step; /* where the reference MMU's walk has ended; NULL: not asked */
 };
 
 /* ---- What a port provides ---- */
@@ -140,6 +142,12 @@ void port_code_written(void *va, size_t len);
  */
 bool port_guest_walk(nest_ia_t table, nest_pa_t frame, enum walker_access access,
 		     struct walker_outcome *out);
+
+/*
+ * The reference MMU of the loaded table, and the registers as the CPU has them now (read back from
+ * it, not asked of the library). NULL: none.
+ */
+const struct mmu *port_mmu(const struct walker_config *config, struct mmu_regs *regs);
 
 /*
  * Where the CPU can be asked for a translation without an access: *pa, and the memory type it

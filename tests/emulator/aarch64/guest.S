@@ -26,7 +26,7 @@ guest_rmw:
 	mov	x0, x2
 	svc	#1
 guest_exec:
-	br	x0
+	ret	x0		/* not BR: the page may be guarded (FEAT_BTI), which lets RET in */
 guest_end:
 
 /*

@@ -257,6 +257,7 @@ static struct {
 	struct nest_pt *pt;
 	enum regime regime;
 	uint64_t home; /* where the guest finds it */
+	bool strange;  /* entries are not the library's alone */
 } loaded;
 
 static void forget_all(void)
@@ -344,6 +345,7 @@ int port_load(const struct walker_config *config, struct nest_pt *pt, nest_ia_t 
 	loaded.pt = pt;
 	loaded.regime = regime;
 	loaded.home = where;
+	loaded.strange = false;
 	NEST_AARCH64_WRITE(vbar_el1, where);
 	forget_all();
 	return NEST_OK;
@@ -375,6 +377,108 @@ void port_sync(const void *va, size_t len)
 	(void)va;
 	(void)len;
 	nest_aarch64_publish();
+}
+
+/* ---- The reference MMU ---- */
+
+/*
+ * ID_AA64MMFR0_EL1: has the granule of the loaded table 52-bit addresses by FEAT_LPA2? Stage 2 has
+ * fields of its own, TGran4_2 and TGran16_2, where 0 says "as the first stage".
+ */
+static bool has_lpa2(void)
+{
+	const unsigned page_shift = nest_pt_shift(loaded.pt, 0);
+	const uint64_t r = NEST_AARCH64_READ(id_aa64mmfr0_el1);
+	const uint64_t gran4 = mmu_bits(r, 31, 28), gran4_2 = mmu_bits(r, 43, 40);
+	const uint64_t gran16 = mmu_bits(r, 23, 20), gran16_2 = mmu_bits(r, 35, 32);
+	const bool own = loaded.regime == STAGE2;
+
+	if (page_shift == 12)
+		return own && gran4_2 ? gran4_2 == 3 : gran4 == 1;
+	return page_shift == 14 && (own && gran16_2 ? gran16_2 == 3 : gran16 == 2);
+}
+
+/* ID_AA64MMFR0_EL1 to ID_AA64MMFR2_EL1, Arm ARM D19.2. */
+static uint32_t mmu_cpu(void)
+{
+	const uint64_t r0 = NEST_AARCH64_READ(id_aa64mmfr0_el1);
+	const uint64_t r1 = NEST_AARCH64_READ(id_aa64mmfr1_el1);
+	const uint64_t r2 = NEST_AARCH64_READ(id_aa64mmfr2_el1);
+
+	return (mmu_bits(r1, 31, 28) ? MMU_CPU_XNX : 0) |
+	       (mmu_bits(r1, 3, 0) >= 2 ? MMU_CPU_HAFDBS : 0) |
+	       (mmu_bits(r0, 3, 0) == 6 ? MMU_CPU_LPA : 0) | (has_lpa2() ? MMU_CPU_LPA2 : 0) |
+	       (mmu_bits(r2, 55, 52) >= 2 ? MMU_CPU_BBM2 : 0);
+}
+
+const struct mmu *port_mmu(const struct walker_config *config, struct mmu_regs *regs)
+{
+	static const uint8_t widths[] = { 32, 36, 40, 42, 44, 48, 52 };
+	uint64_t range = mmu_bits(NEST_AARCH64_READ(id_aa64mmfr0_el1), 3, 0);
+
+	(void)config;
+	loaded.strange = true;
+	*regs = (struct mmu_regs){ .control2 = NEST_AARCH64_READ(hcr_el2),
+				   .cpu = mmu_cpu(),
+				   .pa_bits = range < COUNT(widths) ? widths[range] : 0 };
+	switch (loaded.regime) {
+	case STAGE2:
+		regs->root = NEST_AARCH64_READ(vttbr_el2);
+		regs->control = NEST_AARCH64_READ(vtcr_el2);
+		return &mmu_aarch64_s2;
+	case STAGE1_EL1:
+		regs->root = NEST_AARCH64_READ(ttbr0_el1);
+		regs->root_upper = NEST_AARCH64_READ(ttbr1_el1);
+		regs->control = NEST_AARCH64_READ(tcr_el1);
+		regs->types = NEST_AARCH64_READ(mair_el1);
+		return &mmu_aarch64_el1;
+	default:
+		regs->root = NEST_AARCH64_READ(ttbr0_el2);
+		regs->control = NEST_AARCH64_READ(tcr_el2);
+		regs->types = NEST_AARCH64_READ(mair_el2);
+		return &mmu_aarch64_el2;
+	}
+}
+
+/* What the reference MMU reads, less some bits of every entry. */
+struct reading {
+	uint64_t without;
+	bool outside; /* an entry was to be read where no memory is */
+};
+
+static uint64_t load_less(void *ctx, uint64_t pa)
+{
+	struct reading *r = ctx;
+
+	if (pa < RAM_BASE || pa > RAM_END - sizeof(uint64_t)) {
+		r->outside = true;
+		return 0;
+	}
+	return *(const volatile uint64_t *)walker_va(pa) & ~r->without;
+}
+
+static bool is_block_without_level(const struct mmu_step *s)
+{
+	return s->kind == MMU_TRANSLATION && (s->word & 3) == 1 && s->level > 0 &&
+	       !(model.info.leaf_levels >> s->level & 1);
+}
+
+/*
+ * By QEMU_AARCH64_BLOCK_LEVEL, would the access reach memory anywhere, or end QEMU? Only reads are
+ * made then.
+ */
+static bool is_dangerous(nest_ia_t ia, enum walker_access access)
+{
+	struct reading all = { 0 };
+	const struct mmu *mmu;
+	struct mmu_regs regs;
+	struct mmu_step s;
+
+	if (!loaded.strange)
+		return false;
+	mmu = port_mmu(NULL, &regs);
+	s = mmu_walk(mmu, &regs, ia, load_less, &all);
+	return !all.outside && is_block_without_level(&s) && (access != WALKER_READ || s.level > 3);
 }
 
 /* ---- Accesses ---- */
@@ -458,6 +562,9 @@ void port_access(nest_ia_t ia, enum walker_access access, enum walker_mode mode,
 {
 	static const uint8_t *const code[] = { guest_read, guest_write, guest_exec, guest_rmw };
 
+	*out = (struct walker_outcome){ .fault.kind = NEST_FAULT_OTHER };
+	if (is_dangerous(ia, access))
+		return;
 	if (loaded.regime != STAGE1_EL2) {
 		run_guest(code[access], ia, mode, value, out);
 		return;
@@ -608,13 +715,71 @@ bool port_translate(nest_ia_t ia, enum walker_access access, nest_pa_t *pa, nest
 	return true;
 }
 
+/* Was the access made, to memory or to none? Or it was a fetch, of what is no code. */
+static bool got_through(const struct walker_outcome *outcome)
+{
+	return outcome->done || outcome->fault.kind == NEST_FAULT_OTHER;
+}
+
+/* Is it EL0's, and PXN only by what DBM makes of AP[2]? */
+static bool is_clean_code(const struct walker_probe *probe)
+{
+	const uint64_t pxn = (uint64_t)1 << 53, clean = (uint64_t)1 << 51 | 1 << 7 | 1 << 6;
+	const struct mmu_step *step = probe->step;
+
+	return loaded.regime == STAGE1_EL1 && step->kind == MMU_PAGE &&
+	       probe->access == WALKER_EXEC && probe->mode == WALKER_PRIVILEGED &&
+	       (step->word & (clean | pxn)) == clean;
+}
+
+/* Is it what the same walk comes to by entries without bits 15:12? */
+static bool ignores_top_bits(const struct walker_config *config, const struct walker_probe *probe,
+			     const struct walker_outcome *outcome)
+{
+	static const uint8_t needs[] = { MMU_R, MMU_W, MMU_X, MMU_R | MMU_W };
+	struct reading less = { .without = (uint64_t)0xf << 12 };
+	enum nest_fault_kind kind = NEST_FAULT_TRANSLATION;
+	struct mmu_regs regs;
+	const struct mmu *mmu = port_mmu(config, &regs);
+	struct mmu_step s = mmu_walk(mmu, &regs, probe->ia, load_less, &less);
+	unsigned rights = needs[probe->access];
+
+	/* A read-modify-write reads first, and may find no memory. */
+	if (probe->access == WALKER_RMW && !outcome->done && got_through(outcome))
+		rights = MMU_R;
+	if (less.outside || s.kind == MMU_FORBIDDEN)
+		return true;
+	if (s.kind == MMU_PAGE) {
+		switch (mmu_access(mmu, &s, rights, (unsigned)probe->mode)) {
+		case MMU_DONE:
+			return got_through(outcome);
+		case MMU_NO_RIGHT:
+			kind = NEST_FAULT_PERMISSION;
+			break;
+		default:
+			kind = NEST_FAULT_ACCESS_FLAG;
+		}
+	} else if (s.kind == MMU_ADDRESS_SIZE) {
+		kind = NEST_FAULT_ADDRESS_SIZE;
+	}
+	return !outcome->done && outcome->fault.kind == kind && outcome->fault.level == s.level;
+}
+
 enum walker_deviation port_explain(const struct walker_config *config,
 				   const struct walker_probe *probe,
 				   const struct walker_outcome *outcome)
 {
-	(void)config;
-	(void)probe;
-	(void)outcome;
+	const struct mmu_step *step = probe->step;
+
+	if (!step)
+		return WALKER_NO_DEVIATION;
+	if (is_block_without_level(step))
+		return QEMU_AARCH64_BLOCK_LEVEL;
+	if (is_clean_code(probe) && got_through(outcome))
+		return QEMU_AARCH64_CLEAN_EXECUTES;
+	if (step->kind == MMU_ADDRESS_SIZE && nest_pt_shift(loaded.pt, 0) == 16 &&
+	    mmu_bits(step->word, 15, 12) && ignores_top_bits(config, probe, outcome))
+		return QEMU_AARCH64_64K_TOP_BITS;
 	return WALKER_NO_DEVIATION;
 }
 

@@ -22,13 +22,14 @@
 	} while (0)
 
 /* Bits of a TLB entry, as of a small page (7.5.3). */
-#define TLB_V   ((uint64_t)1 << 0)
-#define TLB_D   ((uint64_t)1 << 1)
-#define TLB_PLV ((uint64_t)3 << 2)
-#define TLB_MAT ((uint64_t)3 << 4)
-#define TLB_PPN ((uint64_t)0xfffffffff000)
-#define TLB_NR  ((uint64_t)1 << 61)
-#define TLB_NX  ((uint64_t)1 << 62)
+#define TLB_V    ((uint64_t)1 << 0)
+#define TLB_D    ((uint64_t)1 << 1)
+#define TLB_PLV  ((uint64_t)3 << 2)
+#define TLB_MAT  ((uint64_t)3 << 4)
+#define TLB_PPN  ((uint64_t)0xfffffffff000)
+#define TLB_NR   ((uint64_t)1 << 61)
+#define TLB_NX   ((uint64_t)1 << 62)
+#define TLB_RPLV ((uint64_t)1 << 63)
 
 /* Exception codes (7.4.6, table 21). */
 enum {
@@ -43,7 +44,8 @@ enum {
 	ECODE_BRK = 12
 };
 
-#define CPUCFG2_LVZ ((uint32_t)1 << 10)
+#define CPUCFG2_LVZ  ((uint32_t)1 << 10)
+#define CPUCFG2_HPTW ((uint32_t)1 << 24)
 
 /* The ASID that everything is translated with. */
 enum { LOADED_ASID = 5 };

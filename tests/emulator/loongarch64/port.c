@@ -345,6 +345,14 @@ static bool is_code_at(nest_pa_t pa)
 	return is_ram && *(const uint32_t *)walker_va(pa) == exec_code[0];
 }
 
+/* Does a TLB entry keep this mode out (5.4.2)? */
+static bool keeps_out(uint64_t entry, enum walker_mode mode)
+{
+	unsigned plv = mode == WALKER_USER ? 3 : 0, least = (unsigned)((entry & TLB_PLV) >> 2);
+
+	return entry & TLB_RPLV ? plv != least : plv > least;
+}
+
 /*
  * May the CPU be let fetch from `ia`? Not where QEMU would fall into an endless loop: *trap is then
  * the exception that the TLB's entry calls for (5.4.4). Nor where it would run what is no
@@ -360,7 +368,7 @@ static bool may_fetch(nest_ia_t ia, enum walker_mode mode, struct trap *trap)
 	*trap = (struct trap){ .badv = ia };
 	if (page.entry & TLB_NX)
 		trap->estat = ECODE_PNX << 16;
-	else if (mode == WALKER_USER && (page.entry & TLB_PLV) != TLB_PLV)
+	else if (keeps_out(page.entry, mode))
 		trap->estat = ECODE_PPI << 16;
 	if (!trap->estat)
 		return !goes_elsewhere(ia, &page) && is_code_at(pa_of(ia, &page));
@@ -417,6 +425,26 @@ bool port_translate(nest_ia_t ia, enum walker_access access, nest_pa_t *pa, nest
 	return true;
 }
 
+/*
+ * Where software keeps V or D, decode_fault() looks at what the library says of the page, of which
+ * a table that is not the library's knows nothing.
+ */
+const struct mmu *port_mmu(const struct walker_config *config, struct mmu_regs *regs)
+{
+	if (config->sw_ad)
+		return NULL;
+	*regs = (struct mmu_regs){
+		.root = CSR_READ(NEST_LOONGARCH_CSR_PGDL),
+		.root_upper = CSR_READ(NEST_LOONGARCH_CSR_PGDH),
+		.control = CSR_READ(NEST_LOONGARCH_CSR_PWCL),
+		.control2 = CSR_READ(NEST_LOONGARCH_CSR_PWCH),
+		.cpu = (refills_by_loads(config) ? 0 : MMU_CPU_LADDIR) |
+		       (nest_loongarch_cpucfg(2) & CPUCFG2_HPTW ? MMU_CPU_PTW : 0),
+		.pa_bits = nest_loongarch_palen(nest_loongarch_cpucfg(1)),
+	};
+	return &mmu_loongarch;
+}
+
 /* may_fetch() has kept the CPU from running what is no port_code(). */
 static bool was_refused(const struct walker_outcome *out)
 {
@@ -429,16 +457,26 @@ static bool was_let(const struct walker_outcome *out)
 	return out->done || was_refused(out) || out->fault.kind == NEST_FAULT_ADDRESS_SIZE;
 }
 
+/* Of bits 63:61, those that a page's entry must have. */
+static uint64_t inhibits(const struct walker_probe *probe)
+{
+	if (probe->step)
+		return probe->step->word & (TLB_NR | TLB_NX | TLB_RPLV);
+	return (probe->attr & NEST_R ? 0 : TLB_NR) | (probe->attr & NEST_X ? 0 : TLB_NX);
+}
+
 /* LDPTE has dropped the bit that forbids it, and all else in the TLB is right. */
 static bool lacks_inhibit(const struct walker_config *config, const struct walker_probe *probe,
 			  const struct tlb_page *page)
 {
-	return !refills_by_loads(config) && probe->expect_kind == NEST_FAULT_PERMISSION &&
-	       !(page->entry & (TLB_NR | TLB_NX)) &&
-	       ((probe->access == WALKER_READ && !(probe->attr & NEST_R)) ||
-		(probe->access == WALKER_RMW && !(probe->attr & NEST_R) &&
-		 (probe->attr & NEST_W)) ||
-		(probe->access == WALKER_EXEC && !(probe->attr & NEST_X)));
+	uint64_t dropped = inhibits(probe) & ~page->entry;
+
+	if (refills_by_loads(config) || probe->expect_kind != NEST_FAULT_PERMISSION)
+		return false;
+	return keeps_out(page->entry | (dropped & TLB_RPLV), probe->mode) ||
+	       (dropped & (probe->access == WALKER_EXEC    ? TLB_NX
+			   : probe->access == WALKER_WRITE ? 0
+							   : TLB_NR));
 }
 
 enum walker_deviation port_explain(const struct walker_config *config,
@@ -451,7 +489,7 @@ enum walker_deviation port_explain(const struct walker_config *config,
 	/* The TLB itself must hold just what is expected. */
 	if (!probe->mapped || !tlb_find(probe->ia, &page) || !(page.entry & TLB_V) ||
 	    pa_of(probe->ia, &page) != probe->pa || (writes && !(page.entry & TLB_D)) ||
-	    (probe->mode == WALKER_USER && (page.entry & TLB_PLV) != TLB_PLV))
+	    keeps_out(page.entry, probe->mode))
 		return WALKER_NO_DEVIATION;
 	if (!probe->expect_done)
 		return lacks_inhibit(config, probe, &page) && was_let(outcome)

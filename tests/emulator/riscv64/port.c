@@ -128,6 +128,54 @@ static unsigned config_count;
 enum { HOME_L2 = 0x1000, HOME_L1 = 0x2000, HOME_DATA = 0x3000, HOME_SIZE = 0x4000 };
 static _Alignas(4096) uint8_t home[HOME_SIZE];
 
+/* ---- What the CPU has ---- */
+
+#define PTE_POINTER  ((uint64_t)0x01)
+#define PTE_RW       ((uint64_t)0xc7) /* V, R, W, A, D */
+#define PTE_RWX      ((uint64_t)0xcf)
+#define PTE_LEAF     ((uint64_t)0x0e)
+#define PTE_UX       ((uint64_t)0x18)
+#define PTE_A        ((uint64_t)0x40)
+#define PTE_NAPOT    ((uint64_t)1 << 63 | (uint64_t)8 << 10) /* 64 KiB */
+#define PTE_NC       ((uint64_t)1 << 61)
+#define PTE_PBMT     ((uint64_t)3 << 61)
+#define PTE_RESERVED ((uint64_t)0x7f << 54)
+#define SATP_SV39    ((uint64_t)8 << 60)
+
+static uint32_t cpu; /* MMU_CPU_* */
+
+static uint64_t pte(uint64_t address, uint64_t bits)
+{
+	return address >> 12 << 10 | bits;
+}
+
+/*
+ * Can it load by an entry with these bits? One table serves all levels: its second entry points to
+ * itself, the third one is RAM, and the ninth one is tried.
+ */
+static bool loads_by(uint64_t bits)
+{
+	static uint64_t table[512] __attribute__((aligned(4096)));
+	struct access a;
+
+	table[1] = pte((uintptr_t)table, PTE_POINTER);
+	table[2] = pte(RAM, PTE_RWX);
+	table[8] = pte(RAM, bits);
+	WRITE_CSR(satp, SATP_SV39 | (uintptr_t)table >> 12);
+	nest_riscv_sfence_vma_all();
+	access_load(&a, (uint64_t)1 << 30 | (uint64_t)1 << 21 | (uint64_t)8 << 12, 0);
+	WRITE_CSR(satp, 0);
+	nest_riscv_sfence_vma_all();
+	return a.scause == (uint64_t)NOT_TRAPPED;
+}
+
+static void probe_cpu(void)
+{
+	cpu = (loads_by(PTE_RW | PTE_NAPOT) ? MMU_CPU_SVNAPOT : 0) |
+	      (loads_by(PTE_RW | PTE_NC) ? MMU_CPU_SVPBMT : 0) |
+	      (loads_by(PTE_RW & ~PTE_A) ? MMU_CPU_SVADU : 0);
+}
+
 static void add_config(unsigned wish, unsigned widest)
 {
 	struct walker_config *c = &configs[config_count];
@@ -172,6 +220,7 @@ void port_start(void)
 	WRITE_CSR(hgatp, 0);
 	WRITE_CSR(vsatp, 0);
 	__asm__ volatile("csrs sstatus, %0" : : "r"(SSTATUS_SUM));
+	probe_cpu();
 	for (unsigned i = 0; i < COUNT(wishes); i++)
 		add_config(i, widest);
 }
@@ -191,6 +240,7 @@ void port_ram(nest_pa_t *base, uint64_t *size)
 /* ---- The loaded table ---- */
 
 static struct {
+	const struct walker_config *config;
 	struct nest_pt *pt;
 	bool g_stage, svinval;
 	uint64_t home;
@@ -213,6 +263,7 @@ int port_load(const struct walker_config *config, struct nest_pt *pt, nest_ia_t 
 	}
 	if (err)
 		return err;
+	loaded.config = config;
 	loaded.pt = pt;
 	loaded.g_stage = g;
 	loaded.svinval = wishes[config->port_index].svinval;
@@ -256,6 +307,59 @@ void port_sync(const void *va, size_t len)
 	(void)va;
 	(void)len;
 	nest_riscv_fence();
+}
+
+/* ---- The reference MMU ---- */
+
+const struct mmu *port_mmu(const struct walker_config *config, struct mmu_regs *regs)
+{
+	*regs = (struct mmu_regs){ .root = loaded.g_stage ? READ_CSR(hgatp) : READ_CSR(satp),
+				   .control2 = READ_CSR(sstatus),
+				   .cpu = cpu,
+				   .pa_bits = config->oa_bits };
+	return loaded.g_stage ? &mmu_riscv_g : &mmu_riscv_sv;
+}
+
+static bool is_ram(uint64_t pa)
+{
+	return pa >= RAM && pa - RAM <= RAM_SIZE - sizeof(uint64_t);
+}
+
+/* An entry as QEMU_RISCV_RESERVED reads it; 0, and *outside, where there is no memory. */
+static uint64_t load_unreserved(void *outside, uint64_t pa)
+{
+	uint64_t word;
+
+	if (!is_ram(pa)) {
+		*(bool *)outside = true;
+		return 0;
+	}
+	word = *(volatile uint64_t *)walker_va(pa) & ~PTE_RESERVED;
+	return (word & PTE_LEAF) && (word & PTE_PBMT) == PTE_PBMT ? word & ~PTE_PBMT : word;
+}
+
+/* What comes of an access if reserved bits are not looked at; OUTSIDE: the bus says. */
+enum unreserved { REFUSED, LET, OUTSIDE };
+
+static enum unreserved without_reserved(nest_ia_t ia, enum walker_access access,
+					enum walker_mode mode, uint64_t *pa)
+{
+	static const uint8_t needs[] = { MMU_R, MMU_W, MMU_X, MMU_R | MMU_W };
+	unsigned rights = needs[access];
+	bool outside = false;
+	struct mmu_regs regs;
+	const struct mmu *mmu = port_mmu(loaded.config, &regs);
+	struct mmu_step s = mmu_walk(mmu, &regs, ia, load_unreserved, &outside);
+
+	*pa = s.pa;
+	if (outside)
+		return OUTSIDE;
+	/* A read-modify-write reads before it is refused. */
+	if (access == WALKER_RMW && !is_ram(s.pa))
+		rights = MMU_R;
+	if (s.kind != MMU_PAGE || mmu_access(mmu, &s, rights, mode) != MMU_DONE)
+		return REFUSED;
+	return is_ram(s.pa) ? LET : OUTSIDE;
 }
 
 /* ---- Accesses ---- */
@@ -314,6 +418,17 @@ static void judge(const struct access *a, nest_ia_t ia, bool by_stub, enum walke
 		out->fault.kind = NEST_FAULT_OTHER;
 }
 
+static const uint32_t code[] = { 0x00100073, 0x00100073 }; /* EBREAK */
+
+/* Would a fetch run what is no port_code(), because of QEMU_RISCV_RESERVED? */
+static bool runs_other_code(nest_ia_t ia, enum walker_mode mode)
+{
+	uint64_t pa;
+
+	return without_reserved(ia, WALKER_EXEC, mode, &pa) == LET &&
+	       *(volatile uint32_t *)walker_va(pa) != code[0];
+}
+
 void port_access(nest_ia_t ia, enum walker_access access, enum walker_mode mode, uint64_t value,
 		 struct walker_outcome *out)
 {
@@ -321,6 +436,10 @@ void port_access(nest_ia_t ia, enum walker_access access, enum walker_mode mode,
 	bool guest = loaded.g_stage;
 	struct access a;
 
+	if (access == WALKER_EXEC && runs_other_code(ia, mode)) {
+		*out = (struct walker_outcome){ .fault.kind = NEST_FAULT_OTHER };
+		return;
+	}
 	if (guest && access <= WALKER_WRITE) {
 		set_mode(false, mode);
 		if (access == WALKER_READ)
@@ -346,8 +465,6 @@ void port_access(nest_ia_t ia, enum walker_access access, enum walker_mode mode,
 
 const void *port_code(size_t *len)
 {
-	static const uint32_t code[] = { 0x00100073, 0x00100073 }; /* EBREAK */
-
 	*len = sizeof(code);
 	return code;
 }
@@ -361,14 +478,7 @@ void port_code_written(void *va, size_t len)
 
 /* ---- The guest's own first stage ---- */
 
-#define PTE_POINTER ((uint64_t)0x01)
-#define PTE_RW      ((uint64_t)0xc7) /* V, R, W, A, D */
-#define WALK_VA     ((nest_ia_t)1 << 30)
-
-static uint64_t guest_pte(nest_ia_t gpa, uint64_t bits)
-{
-	return gpa >> 12 << 10 | bits;
-}
+#define WALK_VA ((nest_ia_t)1 << 30)
 
 /* Sv39: the second GiB begins with a page whose entry is the first of `table`. */
 bool port_guest_walk(nest_ia_t table, nest_pa_t frame, enum walker_access access,
@@ -378,10 +488,10 @@ bool port_guest_walk(nest_ia_t table, nest_pa_t frame, enum walker_access access
 
 	if (!loaded.g_stage || (table | loaded.home) >> 56)
 		return false; /* a guest's entry names 56 bits */
-	((uint64_t *)(home + HOME_L2))[1] = guest_pte(loaded.home + HOME_L1, PTE_POINTER);
-	((uint64_t *)(home + HOME_L1))[0] = guest_pte(table, PTE_POINTER);
+	((uint64_t *)(home + HOME_L2))[1] = pte(loaded.home + HOME_L1, PTE_POINTER);
+	((uint64_t *)(home + HOME_L1))[0] = pte(table, PTE_POINTER);
 	if (frame != NEST_PA_NONE)
-		*(volatile uint64_t *)walker_va(frame) = guest_pte(loaded.home + HOME_DATA, PTE_RW);
+		*(volatile uint64_t *)walker_va(frame) = pte(loaded.home + HOME_DATA, PTE_RW);
 	WRITE_CSR(vsatp, (uint64_t)8 << 60 | (loaded.home + HOME_L2) >> 12);
 	nest_riscv_hfence_gvma_all();
 	set_mode(false, WALKER_PRIVILEGED);
@@ -404,16 +514,45 @@ bool port_translate(nest_ia_t ia, enum walker_access access, nest_pa_t *pa, nest
 	return false; /* RISC-V has no such instruction */
 }
 
+/* runs_other_code() has kept the CPU from it. */
+static bool was_not_run(const struct walker_outcome *out)
+{
+	return !out->done && out->fault.kind == NEST_FAULT_OTHER && !out->fault.gpa;
+}
+
+/* A walk that should have ended at a reserved encoding has gone on as if it were none. */
+static bool ignored_reserved(const struct walker_probe *probe, const struct walker_outcome *outcome)
+{
+	uint64_t pa;
+
+	if (!probe->step || probe->step->kind != MMU_MISCONFIG)
+		return false;
+	switch (without_reserved(probe->ia, probe->access, probe->mode, &pa)) {
+	case LET:
+		return outcome->done || (probe->access == WALKER_EXEC && was_not_run(outcome));
+	case OUTSIDE:
+		return outcome->done || outcome->fault.kind == NEST_FAULT_OTHER;
+	default:
+		return false;
+	}
+}
+
+static bool is_user_code(const struct walker_probe *probe)
+{
+	const nest_attr_t user_code = NEST_U | NEST_X;
+
+	return probe->step ? (probe->step->word & PTE_UX) == PTE_UX
+			   : (probe->attr & user_code) == user_code;
+}
+
 enum walker_deviation port_explain(const struct walker_config *config,
 				   const struct walker_probe *probe,
 				   const struct walker_outcome *outcome)
 {
-	const nest_attr_t user_code = NEST_U | NEST_X;
-
 	if (config->format == &nest_fmt_riscv_sv && probe->mode == WALKER_PRIVILEGED &&
-	    probe->access == WALKER_EXEC && (probe->attr & user_code) == user_code && outcome->done)
+	    probe->access == WALKER_EXEC && probe->mapped && is_user_code(probe) && outcome->done)
 		return QEMU_RISCV_SUM_EXECUTES;
-	return WALKER_NO_DEVIATION;
+	return ignored_reserved(probe, outcome) ? QEMU_RISCV_RESERVED : WALKER_NO_DEVIATION;
 }
 
 /* ---- Of this machine ---- */

@@ -86,11 +86,3 @@ bool port_translate(nest_ia_t ia, enum walker_access access, nest_pa_t *pa, nest
 	(void)ia, (void)access, (void)pa, (void)type;
 	return false;
 }
-
-enum walker_deviation port_explain(const struct walker_config *config,
-				   const struct walker_probe *probe,
-				   const struct walker_outcome *outcome)
-{
-	(void)config, (void)probe, (void)outcome;
-	return WALKER_NO_DEVIATION;
-}

@@ -13,5 +13,5 @@ function(x86_image name)
 		"${here}/image.ld;${here}/rom.S;${here}/mkrom.sh")
 endfunction()
 
-x86_image(walker-x86-svm x86_64/svm.c x86_64/stage1.c x86_64/guest.c)
-x86_image(walker-x86-vmx x86_64/vmx.c x86_64/ept_extra.c x86_64/guest.c)
+x86_image(walker-x86-svm x86_64/svm.c x86_64/stage1.c x86_64/guest.c ../model/x86.c)
+x86_image(walker-x86-vmx x86_64/vmx.c x86_64/ept_extra.c x86_64/guest.c ../model/ept.c)

@@ -110,6 +110,17 @@ void machine_start(void)
 
 /* ---- The common part of the port ---- */
 
+struct mmu_regs cpu_registers(void)
+{
+	return (struct mmu_regs){
+		.control = read_cr4(),
+		.control2 = read_msr(MSR_EFER),
+		.types = read_msr(MSR_PAT),
+		.cpu = nest_x86_read_cpuid(0x80000001, 0).edx >> 26 & 1 ? MMU_CPU_1G : 0,
+		.pa_bits = nest_x86_read_cpuid(0x80000008, 0).eax & 0xff,
+	};
+}
+
 void port_ram(nest_pa_t *base, uint64_t *size)
 {
 	*base = (uint64_t)__image_end;

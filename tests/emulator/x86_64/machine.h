@@ -88,6 +88,9 @@ static inline void write_cr4(uint64_t value)
  */
 void machine_start(void);
 
+/* For the reference MMUs: what walks go by, but for the root. */
+struct mmu_regs cpu_registers(void);
+
 /* A run of code until its first exception; start.S knows the layout. */
 struct stub_run {
 	uint64_t rip, cs, ss; /* at first; then rip is that of the exception */

@@ -290,6 +290,21 @@ bool port_guest_walk(nest_ia_t table, nest_pa_t frame, enum walker_access access
 	return true;
 }
 
+const struct mmu *port_mmu(const struct walker_config *config, struct mmu_regs *regs)
+{
+	*regs = cpu_registers();
+	regs->root = config->port_index == STAGE1 ? nest_x86_read_cr3() : vmcb.ncr3;
+	return config->port_index == STAGE1 ? &mmu_x86_64 : &mmu_npt;
+}
+
+enum walker_deviation port_explain(const struct walker_config *config,
+				   const struct walker_probe *probe,
+				   const struct walker_outcome *outcome)
+{
+	(void)config, (void)probe, (void)outcome;
+	return WALKER_NO_DEVIATION;
+}
+
 /*
  * Every bit of an output address in pages of every size: those that nest_x86_phys_bits() counts are
  * addresses to the CPU, and those above them are reserved (APM vol. 2, 5.3.3).

@@ -400,6 +400,31 @@ void port_access(nest_ia_t ia, enum walker_access access, enum walker_mode mode,
 	run_guest(guest_window(ia), access, value, out);
 }
 
+/* None with #VE: then a violation of an entry without bit 63 never leaves the guest. */
+const struct mmu *port_mmu(const struct walker_config *config, struct mmu_regs *regs)
+{
+	*regs = cpu_registers();
+	regs->root = vmread(EPTP);
+	regs->cpu = (ept_vpid_cap & 1 ? MMU_CPU_XO : 0) |
+		    (ept_vpid_cap >> 7 & 1 ? MMU_CPU_LA57 : 0) |
+		    (ept_vpid_cap >> 17 & 1 ? MMU_CPU_1G : 0);
+	return config->features & NEST_FEAT_VE ? NULL : &mmu_ept;
+}
+
+enum walker_deviation port_explain(const struct walker_config *config,
+				   const struct walker_probe *probe,
+				   const struct walker_outcome *outcome)
+{
+	const struct mmu_step *step = probe->step;
+	const uint64_t leaf = 1u << 7, bit_12 = 1u << 12;
+
+	(void)config, (void)outcome;
+	if (step && step->kind == MMU_MISCONFIG && step->level > 0 && (step->word & leaf) &&
+	    (step->word & bit_12))
+		return BOCHS_EPT_LARGE_BIT_12;
+	return WALKER_NO_DEVIATION;
+}
+
 /*
  * With accessed and dirty flags the walk is a write as well as a read, and a violation by it sets
  * both bits of the qualification.
