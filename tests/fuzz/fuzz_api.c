@@ -10,7 +10,7 @@
 
 #include "model/calls.h"
 
-enum { FIXED_BYTES = 4, MOST_BUNCHES = 64 };
+enum { FIXED_BYTES = 4, MOST_BUNCHES = 16 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

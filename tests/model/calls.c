@@ -40,7 +40,7 @@ static unsigned of_kind(const struct world *w, const struct call *c, enum nest_p
 /* Smallest pages over a large range cost time and show little that is new. */
 static bool is_small(struct world *w, const struct call *c)
 {
-	return c->size / w->page <= 40 || (c->size / w->page <= 20000 && !world_random(w, 32));
+	return c->size / w->page <= 40 || (c->size / w->page <= 20000 && !world_chance(w, 32));
 }
 
 static bool is_encodable(const struct world *w, nest_attr_t attr)

@@ -5,7 +5,7 @@
  * goes down the tables by LDDIR and LDPTE and tests nothing (4.2.5, 5.4.5), or the hardware walker.
  *
  * Registers: root is PGDL, root_upper PGDH, control PWCL, control2 PWCH. CSR.MISC does not switch
- * off the write protection. MMU_CPU_LADDIR makes no difference: plain loads do the same.
+ * off the write protection.
  */
 #include "mmu.h"
 

@@ -21,8 +21,8 @@
 struct mmu_regs {
 	uint64_t root;       /* EPTP, nCR3, CR3, VTTBR_EL2, TTBR0_ELx, hgatp, satp, PGDL */
 	uint64_t root_upper; /* TTBR1_EL1, PGDH */
-	uint64_t control;    /* CR4; VTCR_EL2, TCR_ELx; menvcfg or henvcfg; PWCL */
-	uint64_t control2;   /* EFER; HCR_EL2; PWCH */
+	uint64_t control;    /* CR4; VTCR_EL2, TCR_ELx; PWCL */
+	uint64_t control2;   /* EFER; HCR_EL2; sstatus; PWCH */
 	uint64_t types;      /* IA32_PAT, MAIR_ELx */
 	uint32_t cpu;        /* MMU_CPU_* */
 	unsigned pa_bits;    /* physical address bits of the CPU */
@@ -42,8 +42,7 @@ struct mmu_regs {
 #define MMU_CPU_SVPBMT  ((uint32_t)1 << 10) /* RISC-V: and menvcfg.PBMTE is set */
 #define MMU_CPU_SVADU   ((uint32_t)1 << 11) /* RISC-V: and menvcfg.ADUE is set */
 #define MMU_CPU_SVVPTC  ((uint32_t)1 << 12) /* RISC-V */
-#define MMU_CPU_PTW     ((uint32_t)1 << 13) /* LoongArch: the hardware walker, on by PWCH.HPTW_En */
-#define MMU_CPU_LADDIR  ((uint32_t)1 << 14) /* LoongArch: refilled by LDDIR and LDPTE untested */
+#define MMU_CPU_PTW     ((uint32_t)1 << 13) /* LoongArch: the hardware walker, on by PWCH bit 24 */
 /* clang-format on */
 
 enum mmu_kind {

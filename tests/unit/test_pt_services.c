@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What surrounds the changes: walks, sharing, statistics, dumps, bounds on tables, reserves, the
- * embedder's policy and the resumable forms; for every format.
+ * What surrounds the changes: walks, sharing, statistics, dumps, bounds on tables, reserves and the
+ * embedder's policy; for every format.
  */
 #include "support.h"
 
@@ -252,136 +252,6 @@ static void a_reserve_stands_in_for_the_allocator(void **state)
 	sweep(SWEEP_SOME_WIDTHS, reserves);
 }
 
-/* A layout of pages, blocks, marks and holes. */
-static void paint(struct fix *f, uint64_t ia, uint64_t window)
-{
-	uint64_t p = f->page;
-
-	CHECK_OK(nest_pt_map(&f->pt, ia, 0x40000000 & ~(window - 1), window, f->attr, 0, NULL));
-	CHECK_OK(nest_pt_unmap(&f->pt, ia + 5 * p, 9 * p, 0, NULL));
-	CHECK_OK(nest_pt_mark(&f->pt, ia + 6 * p, 2 * p, 5, NULL));
-	CHECK_OK(nest_pt_protect(&f->pt, ia + window / 2 + p, 3 * p, 0, f->w, 0, NULL));
-}
-
-static int one_shot(struct fix *f, unsigned op, uint64_t ia, uint64_t size, nest_pa_t pa)
-{
-	switch (op) {
-	case 0:
-		return nest_pt_map(&f->pt, ia, pa, size, f->attr, NEST_MAP_SKIP_MAPPED, NULL);
-	case 1:
-		return nest_pt_map(&f->pt, ia, pa, size, f->attr, NEST_MAP_REPLACE, NULL);
-	case 2:
-		return nest_pt_protect(&f->pt, ia, size, 0, NEST_X, NEST_UNMAP_SPARSE, NULL);
-	default:
-		return nest_pt_unmap(&f->pt, ia, size, NEST_UNMAP_SPARSE, NULL);
-	}
-}
-
-static int in_steps(struct fix *f, unsigned op, uint64_t ia, uint64_t size, nest_pa_t pa,
-		    uint64_t budget)
-{
-	unsigned calls = 0;
-	int rc = NEST_E_AGAIN;
-
-	while (rc == NEST_E_AGAIN) {
-		uint64_t done = ~(uint64_t)0;
-
-		if (op < 2)
-			rc = nest_pt_map_some(&f->pt, ia, pa, size, f->attr,
-					      op ? NEST_MAP_REPLACE : NEST_MAP_SKIP_MAPPED, NULL,
-					      budget, &done);
-		else if (op == 2)
-			rc = nest_pt_protect_some(&f->pt, ia, size, 0, NEST_X, NEST_UNMAP_SPARSE,
-						  NULL, budget, &done);
-		else
-			rc = nest_pt_unmap_some(&f->pt, ia, size, NEST_UNMAP_SPARSE, NULL, budget,
-						&done);
-		CHECK(done <= size && done % f->page == 0);
-		CHECK(rc == NEST_OK ? done == size : rc != NEST_E_AGAIN || (done && done < size));
-		ia += done;
-		pa += done;
-		size -= done;
-		CHECK(++calls < 100000);
-		f->a.nr_ev = 0;
-	}
-	return rc;
-}
-
-/* As translations: what each page says, however the pages are grouped. */
-static void same_translations(struct fix *x, struct fix *y, uint64_t ia, uint64_t size)
-{
-	for (uint64_t at = 0; at < size; at += x->page) {
-		struct nest_mapping a, b;
-		int rc = nest_pt_query(&x->pt, ia + at, &a);
-
-		CHECK_RC(nest_pt_query(&y->pt, ia + at, &b), rc);
-		CHECK_EQ(a.kind, b.kind);
-		CHECK_EQ(a.mark, b.mark);
-		if (rc == NEST_OK) {
-			CHECK_EQ(a.pa, b.pa);
-			CHECK_EQ(a.attr, b.attr);
-		}
-	}
-}
-
-static void resumable(const struct tcase *c)
-{
-	static const uint64_t budgets[] = { 1, 2, 7, 100, ~(uint64_t)0 };
-	struct fix x, y;
-	uint64_t window, ia, p;
-
-	for (unsigned op = 0; op < 4; op++) {
-		for (unsigned b = 0; b < 5; b++) {
-			fix_open(&y, c);
-			fix_open(&x, c);
-			p = x.page;
-			window = x.max_leaf > 0 && span(&x, 1) / p < 1024 ? 2 * span(&x, 1)
-									  : 256 * p;
-			ia = place(&x, PLACE_TOP, window);
-			paint(&x, ia, window);
-			paint(&y, ia, window);
-			CHECK_OK(one_shot(&x, op, ia + p, window - p, 0x8000000 + p));
-			CHECK_OK(in_steps(&y, op, ia + p, window - p, 0x8000000 + p, budgets[b]));
-			same_translations(&x, &y, ia, window);
-			check_consistent(&x);
-			check_consistent(&y);
-			fix_close(&x);
-			fix_close(&y);
-		}
-	}
-}
-
-static void resumable_forms_do_the_same(void **state)
-{
-	(void)state;
-	sweep(SWEEP_DEFAULT_WIDTH, resumable);
-}
-
-/* On an error *done tells what the earlier steps did; and nothing of the failing step is left. */
-static void a_failing_step_leaves_the_earlier_ones(void **state)
-{
-	struct tcase c = tcase_of(&nest_fmt_npt, 0, 0, 0);
-	struct fix f;
-	uint64_t done = 0, p, at;
-
-	(void)state;
-	fix_open(&f, &c);
-	p = f.page;
-	CHECK_OK(nest_pt_map(&f.pt, 40 * p, 0, p, f.attr, 0, NULL));
-	CHECK_RC(nest_pt_map_some(&f.pt, 0, 0x8000000, 64 * p, f.attr, 0, NULL, 8, &done),
-		 NEST_E_AGAIN);
-	CHECK(done > 0 && done <= 40 * p);
-	for (at = done; nest_pt_map_some(&f.pt, at, 0x8000000 + at, 64 * p - at, f.attr, 0, NULL, 8,
-					 &done) == NEST_E_AGAIN;)
-		at += done;
-	at += done;
-	CHECK(at <= 40 * p);
-	if (at)
-		check_range(&f, 0, 0x8000000, at, f.attr);
-	check_none(&f, at == 40 * p ? 41 * p : at);
-	fix_close(&f);
-}
-
 static bool no_low_frames(nest_pa_t pa, uint64_t size, nest_attr_t attr)
 {
 	(void)size;
@@ -550,8 +420,6 @@ int main(void)
 		cmocka_unit_test(stats_count_what_is_there),
 		cmocka_unit_test(tables_for_is_an_upper_bound),
 		cmocka_unit_test(a_reserve_stands_in_for_the_allocator),
-		cmocka_unit_test(resumable_forms_do_the_same),
-		cmocka_unit_test(a_failing_step_leaves_the_earlier_ones),
 		cmocka_unit_test(the_host_may_refuse_frames),
 		cmocka_unit_test(dump_collapses_runs),
 		cmocka_unit_test(dump_draws_pages_blocks_and_marks),

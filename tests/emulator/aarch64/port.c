@@ -715,10 +715,11 @@ bool port_translate(nest_ia_t ia, enum walker_access access, nest_pa_t *pa, nest
 	return true;
 }
 
-/* Was the access made, to memory or to none? Or it was a fetch, of what is no code. */
-static bool got_through(const struct walker_outcome *outcome)
+/* Was the access made, to memory or to none? What was fetched may be no code, and fault itself. */
+static bool got_through(const struct walker_probe *probe, const struct walker_outcome *outcome)
 {
-	return outcome->done || outcome->fault.kind == NEST_FAULT_OTHER;
+	return outcome->done || outcome->fault.kind == NEST_FAULT_OTHER ||
+	       (probe->access == WALKER_EXEC && !(outcome->fault.access & NEST_X));
 }
 
 /* Is it EL0's, and PXN only by what DBM makes of AP[2]? */
@@ -745,14 +746,14 @@ static bool ignores_top_bits(const struct walker_config *config, const struct wa
 	unsigned rights = needs[probe->access];
 
 	/* A read-modify-write reads first, and may find no memory. */
-	if (probe->access == WALKER_RMW && !outcome->done && got_through(outcome))
+	if (probe->access == WALKER_RMW && !outcome->done && got_through(probe, outcome))
 		rights = MMU_R;
 	if (less.outside || s.kind == MMU_FORBIDDEN)
 		return true;
 	if (s.kind == MMU_PAGE) {
 		switch (mmu_access(mmu, &s, rights, (unsigned)probe->mode)) {
 		case MMU_DONE:
-			return got_through(outcome);
+			return got_through(probe, outcome);
 		case MMU_NO_RIGHT:
 			kind = NEST_FAULT_PERMISSION;
 			break;
@@ -775,7 +776,7 @@ enum walker_deviation port_explain(const struct walker_config *config,
 		return WALKER_NO_DEVIATION;
 	if (is_block_without_level(step))
 		return QEMU_AARCH64_BLOCK_LEVEL;
-	if (is_clean_code(probe) && got_through(outcome))
+	if (is_clean_code(probe) && got_through(probe, outcome))
 		return QEMU_AARCH64_CLEAN_EXECUTES;
 	if (step->kind == MMU_ADDRESS_SIZE && nest_pt_shift(loaded.pt, 0) == 16 &&
 	    mmu_bits(step->word, 15, 12) && ignores_top_bits(config, probe, outcome))

@@ -438,8 +438,7 @@ const struct mmu *port_mmu(const struct walker_config *config, struct mmu_regs *
 		.root_upper = CSR_READ(NEST_LOONGARCH_CSR_PGDH),
 		.control = CSR_READ(NEST_LOONGARCH_CSR_PWCL),
 		.control2 = CSR_READ(NEST_LOONGARCH_CSR_PWCH),
-		.cpu = (refills_by_loads(config) ? 0 : MMU_CPU_LADDIR) |
-		       (nest_loongarch_cpucfg(2) & CPUCFG2_HPTW ? MMU_CPU_PTW : 0),
+		.cpu = nest_loongarch_cpucfg(2) & CPUCFG2_HPTW ? MMU_CPU_PTW : 0,
 		.pa_bits = nest_loongarch_palen(nest_loongarch_cpucfg(1)),
 	};
 	return &mmu_loongarch;
