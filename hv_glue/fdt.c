@@ -14,9 +14,16 @@
 
 /* ---- Walking ---- */
 
+/*
+ * Before version 16 nodes have paths for names, and fdt_check_full() of libfdt 1.6 follows the
+ * missing name of a root that has none. No kernel of today writes or reads such trees.
+ */
+enum { OLDEST_VERSION = 16 };
+
 int nest_fdt_check(const void *fdt, size_t fdt_len)
 {
-	if (!fdt || ((uintptr_t)fdt & 7) || fdt_check_full(fdt, fdt_len))
+	if (!fdt || ((uintptr_t)fdt & 7) || fdt_len < sizeof(struct fdt_header) ||
+	    fdt_version(fdt) < OLDEST_VERSION || fdt_check_full(fdt, fdt_len))
 		return NEST_E_INVAL;
 	return NEST_OK;
 }

@@ -3,9 +3,10 @@
  * Device trees: what memory a machine has, and what a guest is told. The only header that needs
  * libfdt; the application brings it.
  *
- * A tree that is malformed, deeper than 32 nodes or not 8-byte aligned is NEST_E_INVAL. As many
- * bytes may be read as its header says: call nest_fdt_check() first on bytes from elsewhere. Nodes
- * whose status is neither "okay" nor "ok" are passed over, with all below them.
+ * A tree that is malformed, older than version 16, deeper than 32 nodes or not 8-byte aligned is
+ * NEST_E_INVAL. As many bytes may be read as its header says: call nest_fdt_check() first on bytes
+ * from elsewhere. Nodes whose status is neither "okay" nor "ok" are passed over, with all below
+ * them.
  */
 #ifndef NEST_FDT_H
 #define NEST_FDT_H

@@ -334,6 +334,20 @@ static void test_a_tree_truncated_anywhere(void **state)
 	}
 }
 
+/* Found by fuzz_fdt: the name of a root without one was followed. */
+static void test_a_tree_of_before_version_16_is_refused(void **state)
+{
+	(void)state;
+	tree_load(&t, "riscv64-virt");
+	for (uint32_t version = 0; version < 16; version++) {
+		fdt_set_version(t.blob, version);
+		fdt_set_last_comp_version(t.blob, version);
+		CHECK_RC(nest_fdt_check(t.blob, tree_len(&t)), NEST_E_INVAL);
+	}
+	fdt_set_version(t.blob, 16);
+	CHECK_OK(nest_fdt_check(t.blob, tree_len(&t)));
+}
+
 static void test_a_tree_with_any_byte_wrong(void **state)
 {
 	static const uint8_t wrong[] = { 0x00, 0xff, 0x80, 0x01 };
@@ -442,6 +456,7 @@ int main(void)
 		cmocka_unit_test(test_wild_cells),
 		cmocka_unit_test(test_a_tree_that_is_too_deep),
 		cmocka_unit_test(test_a_tree_truncated_anywhere),
+		cmocka_unit_test(test_a_tree_of_before_version_16_is_refused),
 		cmocka_unit_test(test_a_tree_with_any_byte_wrong),
 		cmocka_unit_test(test_random_bytes),
 		cmocka_unit_test(test_the_smallest_mmu_type_counts),
