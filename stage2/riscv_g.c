@@ -119,7 +119,7 @@ int nest_fault_riscv(uint64_t scause, uint64_t stval, uint64_t htval, uint64_t h
 	 */
 	f.gpa = htval << 2;
 	f.gpa_exact = htval != 0;
-	if (!f.on_table_walk)
+	if (f.gpa_exact && !f.on_table_walk)
 		f.gpa |= stval & 3;
 	*out = f;
 	return NEST_OK;

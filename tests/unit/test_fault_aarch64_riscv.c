@@ -205,7 +205,7 @@ static const struct riscv_row riscv_rows[] = {
 	{ __LINE__, 21, 0x3fff, 0x20000402, 0x2000, RV(0x80001008, true, NEST_R, true, 0x3fff) },
 	{ __LINE__, 23, 0x3fff, 0x20000402, 0x2020, RV(0x80001008, true, NEST_W, true, 0x3fff) },
 	/* Address 0, or not told. */
-	{ __LINE__, 21, 0x3002, 0, 0, RV(0x2, false, NEST_R, false, 0x3002) },
+	{ __LINE__, 21, 0x3002, 0, 0, RV(0x0, false, NEST_R, false, 0x3002) },
 	{ __LINE__, 21, 0x3002, 0, 0x3000, RV(0x0, false, NEST_R, true, 0x3002) },
 	/* Wide: Sv57x4. */
 	{ __LINE__, 21, 0x8, 0x1fffffffffffffe, 0,
