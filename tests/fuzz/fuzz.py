@@ -38,6 +38,7 @@ class Result:
     edges: int = 0
     features: int = 0
     corpus: int = 0
+    input: str = ""
     finding: str = ""
 
 
@@ -68,7 +69,7 @@ def read_line(result, line):
     elif match := re.match(r"Done (\d+) runs", line):
         result.executions = int(match[1])
     elif match := re.search(r"Test unit written to (\S+)", line):
-        result.finding = match[1]
+        result.input = match[1]
 
 
 def run(target, options):
@@ -81,7 +82,7 @@ def run(target, options):
         command += ["-runs=0", *seeds(target)]
     else:
         command += [f"-max_total_time={options.seconds}", "-print_final_stats=1",
-                    "-timeout=60", corpus, *seeds(target)]
+                    "-timeout=60", "-report_slow_units=30", corpus, *seeds(target)]
         if options.seed:
             command.append(f"-seed={options.seed}")
     result = Result(target)
@@ -97,11 +98,11 @@ def run(target, options):
                 say(f"fuzz_{target}: {told - begin:.0f} s, {result.executions} executions, "
                     f"{result.edges} edges")
     result.seconds = time.monotonic() - begin
-    if fuzzer.returncode and not result.finding:
-        result.finding = f"status {fuzzer.returncode}, see {log}"
+    if fuzzer.returncode:
+        result.finding = result.input or f"status {fuzzer.returncode}, see {log}"
     if result.finding:
         say(f"fuzz_{target}: FAIL; again by: {command[0]} {result.finding}")
-        say("".join(log.read_text().splitlines(keepends=True)[-40:]))
+        say("".join(log.read_text(errors="replace").splitlines(keepends=True)[-40:]))
     return result
 
 

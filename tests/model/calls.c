@@ -40,7 +40,9 @@ static unsigned of_kind(const struct world *w, const struct call *c, enum nest_p
 /* Smallest pages over a large range cost time and show little that is new. */
 static bool is_small(struct world *w, const struct call *c)
 {
-	return c->size / w->page <= 40 || (c->size / w->page <= 20000 && !world_chance(w, 32));
+	uint64_t pages = c->size / w->page, most = w->input ? 2000 : 20000;
+
+	return pages <= 40 || (pages <= most && world_chance(w, 32) == 0);
 }
 
 static bool is_encodable(const struct world *w, nest_attr_t attr)
