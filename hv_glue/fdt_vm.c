@@ -139,7 +139,7 @@ int nest_vm_from_fdt(struct nest_vm *vm, const void *fdt, const struct nest_fdt_
 	if (!err)
 		err = add_devices(vm, fdt, policy);
 	for (unsigned n = vm->nr_regions; err && n > 0; n--)
-		nest_vm_remove(vm, vm->regions[n - 1].gpa, vm->regions[n - 1].size);
+		(void)nest_vm_remove(vm, vm->regions[n - 1].gpa, vm->regions[n - 1].size);
 	return err;
 }
 
