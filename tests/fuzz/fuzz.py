@@ -120,15 +120,17 @@ def table(results):
 
 
 def merge(target, options):
-    """Make the seed corpus anew: the smallest set of inputs that reaches as much."""
+    """Add to the seeds: of the smallest set of inputs that reaches as much, short and long ones."""
     kept = HERE / "corpus" / target
     fresh = options.build / "run" / target / "merged"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    subprocess.run([options.build / f"fuzz_{target}", "-merge=1", "-max_len=512", fresh,
+    subprocess.run([options.build / f"fuzz_{target}", "-merge=1", "-max_len=1024", fresh,
                     options.build / "run" / target / "corpus", *seeds(target)],
                    check=True, capture_output=True)
-    inputs = sorted(fresh.iterdir(), key=lambda path: path.stat().st_size)[:options.merge]
+    inputs = sorted(fresh.iterdir(), key=lambda path: path.stat().st_size)
+    inputs = inputs[::-(-len(inputs) // options.merge)] if inputs else inputs
+    kept.mkdir(parents=True, exist_ok=True)
     say(f"fuzz_{target}: {len(inputs)} inputs, {sum(p.stat().st_size for p in inputs)} bytes")
     for path in inputs:
         shutil.copy(path, kept / path.name)
