@@ -222,14 +222,44 @@ static bool arena_allow(void *ctx, nest_pa_t pa, uint64_t size, nest_attr_t attr
 	return !a->policy || a->policy(pa, size, attr);
 }
 
+/* Blocks of closed arenas: to take and poison so much memory anew costs more than most tests. */
+static struct {
+	uint8_t *block;
+	uint64_t size;
+} spare[2];
+
+static uint8_t *take_block(uint64_t size)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (spare[i].block && spare[i].size == size) {
+			uint8_t *block = spare[i].block;
+
+			spare[i].block = NULL;
+			return block;
+		}
+	}
+	return malloc(size + (1u << 20) + size / ARENA_UNIT * sizeof(struct unit) +
+		      ARENA_EVENTS * sizeof(struct event));
+}
+
+static void keep_block(uint8_t *block, uint64_t size)
+{
+	unsigned i = spare[0].block ? 1 : 0;
+
+	free(spare[i].block);
+	spare[i].block = block;
+	spare[i].size = size;
+}
+
 void arena_open(struct arena *a, uint64_t size)
 {
 	memset(a, 0, sizeof(*a));
 	a->size = size;
-	a->block = malloc(size + (1u << 20));
+	a->block = take_block(size);
 	a->mem = (uint8_t *)(((uintptr_t)a->block + (1u << 20) - 1) & ~(uintptr_t)0xfffff);
-	a->unit = calloc(size / ARENA_UNIT, sizeof(*a->unit));
-	a->ev = calloc(ARENA_EVENTS, sizeof(*a->ev));
+	a->unit = (struct unit *)(void *)(a->mem + size);
+	memset(a->unit, 0, size / ARENA_UNIT * sizeof(*a->unit));
+	a->ev = (struct event *)(void *)(a->unit + size / ARENA_UNIT);
 	a->host = (struct nest_host){
 		.alloc = arena_alloc,
 		.free = arena_free,
@@ -242,9 +272,7 @@ void arena_open(struct arena *a, uint64_t size)
 
 void arena_close(struct arena *a)
 {
-	free(a->block);
-	free(a->unit);
-	free(a->ev);
+	keep_block(a->block, a->size);
 }
 
 void arena_use_linear(struct arena *a)

@@ -285,7 +285,8 @@ static void compare(struct run *x, struct run *y)
 	CHECK(snap_same(&a, &b));
 	CHECK_EQ(y->released_bytes, x->released_bytes);
 	CHECK_EQ(y->released, x->released);
-	check_consistent(&y->f);
+	if (stops % 8 == 0)
+		check_consistent(&y->f);
 	snap_free(&a);
 	snap_free(&b);
 }
@@ -357,7 +358,7 @@ static bool can(const struct tcase *c, const struct work *w)
 /* All that may come in between at the first stops; then one after the other, with the stops. */
 static bool is_due(unsigned steps, enum between what)
 {
-	return steps < 3 || steps % NR_BETWEEN == what;
+	return steps < 2 || steps % NR_BETWEEN == what;
 }
 
 static void every_stop(const struct tcase *c)
