@@ -107,6 +107,7 @@ class Result:
     probes: int = 0
     operations: int = 0
     random_probes: int = 0
+    reference: int = 0
     tolerated: dict = dataclasses.field(default_factory=dict)
     trouble: str = ""
     seconds: float = 0.0
@@ -170,6 +171,9 @@ def listen(result, line, options):
     elif match := re.match(r"random \S+: seed \S+, (\d+) operations, (\d+) probes$", line):
         result.operations += int(match[1])
         result.random_probes += int(match[2])
+    elif match := re.match(r"reference \S+: (\d+) pages .*, (\d+) not mapped, "
+                           r"(\d+) misconfigured, (\d+) out of range", line):
+        result.reference += sum(map(int, match.groups()))
     elif match := re.match(r"tolerated (\S+): (\d+)$", line):
         result.tolerated[match[1]] = int(match[2])
     elif match := re.match(r"END (\d+) configurations, (\d+) checks, (\d+) failed, (\d+) probes$",
@@ -222,10 +226,10 @@ def run(machine, options):
 def table(results):
     """The table at the end."""
     rows = [("machine", "emulator", "configs", "suites", "checks", "operations", "random probes",
-             "tolerated", "failed", "seconds")]
+             "reference walks", "tolerated", "failed", "seconds")]
     for r in results:
         rows.append((r.machine.name, r.machine.emulator, r.configurations, r.passed + r.failed,
-                     r.checks, r.operations, r.random_probes, sum(r.tolerated.values()), r.failed,
+                     r.checks, r.operations, r.random_probes, r.reference, sum(r.tolerated.values()), r.failed,
                      f"{r.seconds:.0f}"))
     widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
     print()
