@@ -94,6 +94,9 @@ static struct mmu_step next(const struct mmu_regs *regs, const struct mmu_step *
 		s.table = address & ~mmu_mask(PAGE_SHIFT);
 		return s;
 	}
+	/* Table 28-7: rights that no entry on the way shares are told as those of no page. */
+	if (!(s.rights[MMU_PRIVILEGED] | s.rights[MMU_USER]))
+		return mmu_end(from, MMU_TRANSLATION, at, word);
 	s.shift = (uint8_t)level_shift(from->level);
 	s.pa = (address & ~mmu_mask(s.shift)) | (ia & mmu_mask(s.shift));
 	s.type = types[mmu_bits(word, TYPE + 2, TYPE)];

@@ -382,6 +382,60 @@ static void break_before_make_where_the_format_demands_it(void **state)
 	sweep(SWEEP_DEFAULT_WIDTH, breaks);
 }
 
+/* What the page at spy.ia was when its block was first flushed. */
+static struct raw_leaf when_flushed;
+static unsigned block_flushes;
+
+static void look_at_type(struct arena *a, const struct nest_flush *what)
+{
+	(void)a;
+	if ((what->level_mask & 2) &&
+	    (what->all || (what->ia <= spy.ia && spy.ia - what->ia < what->size)) &&
+	    !block_flushes++)
+		CHECK(raw_translate(&spy.f->geo, spy.ia, &when_flushed));
+}
+
+/*
+ * With FEAT_BBM level 2 a block may be in the TLB beside the pages that it was split into; but not
+ * beside a page of another type (Arm ARM D8.16.1).
+ */
+static void types(const struct tcase *c)
+{
+	struct fix f;
+	struct nest_gather g;
+	struct raw_leaf before;
+	uint64_t s, ia, p;
+
+	if (!(c->features & NEST_FEAT_BBM2))
+		return;
+	fix_open(&f, c);
+	p = f.page;
+	s = span(&f, 1);
+	ia = place(&f, PLACE_MID, s);
+	CHECK_OK(nest_pt_map(&f.pt, ia, s, s, f.attr, 0, NULL));
+	watch_page(&f, ia);
+	f.a.on_flush = look_at_type;
+	block_flushes = 0;
+	nest_gather_init(&g, &f.pt);
+	CHECK_OK(nest_pt_protect(&f.pt, ia + p, p, 0, f.w, 0, &g));
+	CHECK_EQ(block_flushes, 0);
+	CHECK(raw_translate(&f.geo, ia, &before));
+	CHECK_OK(nest_pt_protect(&f.pt, ia, p, NEST_MT_UC, NEST_MT_MASK, 0, &g));
+	CHECK(block_flushes > 0);
+	CHECK_EQ(when_flushed.level, 0);
+	CHECK_EQ(when_flushed.entry, before.entry);
+	nest_gather_sync(&g);
+	f.a.on_flush = NULL;
+	check_consistent(&f);
+	fix_close(&f);
+}
+
+static void a_type_changes_after_its_block_is_flushed(void **state)
+{
+	(void)state;
+	sweep(SWEEP_DEFAULT_WIDTH, types);
+}
+
 /* With a grace period nothing comes back before the host says so. */
 static void deferred(const struct tcase *c)
 {
@@ -526,6 +580,7 @@ int main(void)
 		cmocka_unit_test(a_full_gather_is_synced_early),
 		cmocka_unit_test(flushes_cover_what_changed_and_no_more),
 		cmocka_unit_test(break_before_make_where_the_format_demands_it),
+		cmocka_unit_test(a_type_changes_after_its_block_is_flushed),
 		cmocka_unit_test(tables_wait_for_the_grace_period),
 		cmocka_unit_test(flush_comes_before_reuse),
 		cmocka_unit_test(a_table_stays_while_it_holds_a_page),

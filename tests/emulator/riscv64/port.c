@@ -357,6 +357,10 @@ static enum unreserved without_reserved(nest_ia_t ia, enum walker_access access,
 	/* A read-modify-write reads before it is refused. */
 	if (access == WALKER_RMW && !is_ram(s.pa))
 		rights = MMU_R;
+	/* It may be let by QEMU_RISCV_SUM_EXECUTES, too. */
+	if (s.kind == MMU_PAGE && access == WALKER_EXEC && mode == WALKER_PRIVILEGED &&
+	    (s.word & PTE_UX) == PTE_UX)
+		return is_ram(s.pa) ? LET : OUTSIDE;
 	if (s.kind != MMU_PAGE || mmu_access(mmu, &s, rights, mode) != MMU_DONE)
 		return REFUSED;
 	return is_ram(s.pa) ? LET : OUTSIDE;
