@@ -16,6 +16,13 @@ const struct toy_variant toy_variants[TOY_VARIANTS] = {
 	{ "break-before-make, groups", &toy_break, NEST_FEAT_CONTIG },
 };
 
+/* The world that is looked at while a step runs, and what a TLB may hold of it. */
+static struct world *watched;
+static struct {
+	struct page leaf[TOY_PAGES];
+	uint64_t way[TOY_TABLES]; /* a bit for each page whose walk has come by the table */
+} held;
+
 static nest_pa_t toy_alloc(void *ctx, size_t size)
 {
 	struct world *w = ctx;
@@ -41,6 +48,8 @@ static void toy_free(void *ctx, nest_pa_t pa, size_t size)
 
 	assert_int_equal(size, TOY_PAGE);
 	assert_true(pa >= TOY_BASE && i < TOY_TABLES && w->used[i]);
+	if (w == watched && held.way[i])
+		fail_msg("a table is freed that a walker may still go by");
 	w->used[i] = false;
 	w->live--;
 	memset(w->memory[i], 0x5a, TOY_PAGE);
@@ -59,11 +68,7 @@ uint64_t *world_table(struct world *w, uint64_t pa)
 	return toy_virt(w, pa);
 }
 
-static void toy_flush(void *ctx, const struct nest_flush *what)
-{
-	(void)ctx;
-	assert_true(what->all || what->size);
-}
+static void toy_flush(void *ctx, const struct nest_flush *what);
 
 void world_start(struct world *w, const struct toy_variant *variant)
 {
@@ -88,7 +93,9 @@ static struct page decode(uint64_t e, unsigned page, unsigned level)
 		return (struct page){ .marked = e != 0 };
 	return (struct page){ .mapped = true,
 			      .pa = (e & 0xffffffffffe0) + (uint64_t)within * TOY_PAGE,
-			      .attr = (nest_attr_t)(e >> 60) & NEST_RWX };
+			      .attr = (nest_attr_t)(e >> 60) & NEST_RWX,
+			      .level = (uint8_t)level,
+			      .grouped = e >> 63 };
 }
 
 /*
@@ -103,6 +110,8 @@ static struct page look(struct world *w, unsigned page, struct page *other)
 
 	while (level--) {
 		i = page >> (2 * level) & 3;
+		if (w == watched)
+			held.way[(table - TOY_BASE) / TOY_PAGE] |= (uint64_t)1 << page;
 		e = (world_table(w, table))[i];
 		neighbour = (world_table(w, table))[i ^ 1];
 		if ((e & 3) != 1)
@@ -116,6 +125,37 @@ static struct page look(struct world *w, unsigned page, struct page *other)
 		*other = decode(i & 1 ? neighbour + step : neighbour - step, page, level);
 	}
 	return decode(e, page, level);
+}
+
+/* Look at a page as a TLB does. */
+static void hold(struct world *w, unsigned page)
+{
+	struct page other, p = look(w, page, &other), *had = &held.leaf[page];
+
+	if (!p.mapped)
+		return;
+	if (had->mapped && w->pt.format == &toy_break &&
+	    (had->pa != p.pa || had->level != p.level || had->grouped != p.grouped))
+		fail_msg("page %u is at %#lx, level %u, and is not flushed from %#lx, level %u",
+			 page, (unsigned long)p.pa, p.level, (unsigned long)had->pa, had->level);
+	*had = p;
+}
+
+static void toy_flush(void *ctx, const struct nest_flush *what)
+{
+	struct world *w = ctx;
+
+	assert_true(what->all || what->size);
+	for (unsigned i = 0; i < TOY_PAGES && w == watched; i++) {
+		if (!what->all && (uint64_t)i * TOY_PAGE - what->ia >= what->size)
+			continue;
+		if (what->level_mask >> held.leaf[i].level & 1)
+			held.leaf[i].mapped = false;
+		for (unsigned t = 0; t < TOY_TABLES && !what->leaf_only; t++)
+			held.way[t] &= ~((uint64_t)1 << i);
+		/* At once it may be there again. */
+		hold(w, i);
+	}
 }
 
 static bool same_page(const struct page *a, const struct page *b)
@@ -157,7 +197,6 @@ void world_check(struct world *w, const char *what)
  * whichever member of a group the hardware goes by; or nothing, where the format breaks before it
  * makes.
  */
-static struct world *watched;
 unsigned long world_stores;
 
 static void check_between(struct world *w, unsigned i, const struct page *p)
@@ -182,6 +221,7 @@ void toy_after_store(const nest_pte_t *entry)
 
 		check_between(watched, i, &p);
 		check_between(watched, i, &other);
+		hold(watched, i);
 	}
 }
 
@@ -280,7 +320,10 @@ void world_step(struct world *w, const struct step *s)
 
 	snprintf(what, sizeof(what), "kind %d pages %u+%u shift %u attr %x", (int)s->kind, s->first,
 		 s->count, s->shift, s->attr);
+	memset(&held, 0, sizeof(held));
 	watched = w;
+	for (unsigned i = 0; i < TOY_PAGES; i++)
+		hold(w, i);
 	got = run(w, s);
 	watched = NULL;
 	if (got != want)

@@ -4,6 +4,10 @@
  * steps (one call each) that change both. After every store that a walker could see, the raw words
  * in memory are walked, by this file's own reading of them.
  *
+ * Beside them stands what a TLB may have kept until it is flushed: a page may not change its frame or
+ * size while it is there, where the format breaks before it makes, nor a table be freed that was on
+ * the way.
+ *
  * Memory is an arena whose addresses are not the pointers; a freed table is poisoned.
  */
 #ifndef NEST_TEST_TOY_WORLD_H
@@ -20,6 +24,8 @@ struct page {
 	bool marked;
 	uint64_t pa;
 	nest_attr_t attr;
+	uint8_t level; /* as seen in memory: of the entry, and whether it is one of a group */
+	bool grouped;
 };
 
 struct world {
