@@ -325,16 +325,24 @@ static bool is_ram(uint64_t pa)
 	return pa >= RAM && pa - RAM <= RAM_SIZE - sizeof(uint64_t);
 }
 
-/* An entry as QEMU_RISCV_RESERVED reads it; 0, and *outside, where there is no memory. */
-static uint64_t load_unreserved(void *outside, uint64_t pa)
+/* What a walk has met: an address where there is no memory, or anything reserved. */
+struct met {
+	bool outside, reserved;
+};
+
+/* An entry as QEMU_RISCV_RESERVED reads it. */
+static uint64_t load_unreserved(void *ctx, uint64_t pa)
 {
+	struct met *met = ctx;
 	uint64_t word;
 
 	if (!is_ram(pa)) {
-		*(bool *)outside = true;
+		met->outside = true;
 		return 0;
 	}
-	word = *(volatile uint64_t *)walker_va(pa) & ~PTE_RESERVED;
+	word = *(volatile uint64_t *)walker_va(pa);
+	met->reserved |= (word & PTE_RESERVED) || (word & PTE_PBMT) == PTE_PBMT;
+	word &= ~PTE_RESERVED;
 	return (word & PTE_LEAF) && (word & PTE_PBMT) == PTE_PBMT ? word & ~PTE_PBMT : word;
 }
 
@@ -346,20 +354,20 @@ static enum unreserved without_reserved(nest_ia_t ia, enum walker_access access,
 {
 	static const uint8_t needs[] = { MMU_R, MMU_W, MMU_X, MMU_R | MMU_W };
 	unsigned rights = needs[access];
-	bool outside = false;
+	struct met met = { 0 };
 	struct mmu_regs regs;
 	const struct mmu *mmu = port_mmu(loaded.config, &regs);
-	struct mmu_step s = mmu_walk(mmu, &regs, ia, load_unreserved, &outside);
+	struct mmu_step s = mmu_walk(mmu, &regs, ia, load_unreserved, &met);
 
 	*pa = s.pa;
-	if (outside)
+	if (met.outside)
 		return OUTSIDE;
 	/* A read-modify-write reads before it is refused. */
 	if (access == WALKER_RMW && !is_ram(s.pa))
 		rights = MMU_R;
 	/* It may be let by QEMU_RISCV_SUM_EXECUTES, too. */
-	if (s.kind == MMU_PAGE && access == WALKER_EXEC && mode == WALKER_PRIVILEGED &&
-	    (s.word & PTE_UX) == PTE_UX)
+	if (met.reserved && s.kind == MMU_PAGE && access == WALKER_EXEC &&
+	    mode == WALKER_PRIVILEGED && (s.word & PTE_UX) == PTE_UX)
 		return is_ram(s.pa) ? LET : OUTSIDE;
 	if (s.kind != MMU_PAGE || mmu_access(mmu, &s, rights, mode) != MMU_DONE)
 		return REFUSED;
