@@ -143,11 +143,11 @@ int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flag
 /*
  * Change attributes: (attr & ~clear) | set. `set` replaces the whole memory type when `clear`
  * holds NEST_MT_MASK. Taking NEST_W away takes NEST_DBM away too; a LoongArch page that is dirty
- * must lose NEST_DIRTY with it, since it cannot be one without the other. An AArch64 entry tells what
- * hardware has made dirty by its right to write: harvest before it is taken away. Flags as for unmap;
- * marks stay. NEST_E_NOTMAPPED, NEST_E_HUGE, NEST_E_NOMEM, NEST_E_DENIED; NEST_E_UNSUPPORTED: the result
- * cannot be expressed for some page of the range; NEST_E_INVAL: a bit both set and cleared, or a
- * memory type set without clearing NEST_MT_MASK.
+ * must lose NEST_DIRTY with it, since it cannot be one without the other. An AArch64 entry tells
+ * what hardware has made dirty by its right to write: harvest before it is taken away. Flags as for
+ * unmap; marks stay. NEST_E_NOTMAPPED, NEST_E_HUGE, NEST_E_NOMEM, NEST_E_DENIED;
+ * NEST_E_UNSUPPORTED: the result cannot be expressed for some page of the range; NEST_E_INVAL: a
+ * bit both set and cleared, or a memory type set without clearing NEST_MT_MASK.
  */
 int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
 		    nest_attr_t clear, uint32_t flags, struct nest_gather *gather);
