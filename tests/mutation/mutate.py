@@ -313,7 +313,7 @@ def arguments():
                         help="leave out the emulated machines")
     parser.add_argument("--operations", type=int, default=1000, metavar="N",
                         help="of the walkers' random campaign (%(default)s)")
-    parser.add_argument("--timeout", type=int, default=120, metavar="SECONDS",
+    parser.add_argument("--timeout", type=int, default=300, metavar="SECONDS",
                         help="after which a test or a machine hangs (%(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
                         help="compilers, tests, or machines at a time (%(default)s)")
