@@ -4,9 +4,9 @@
  * steps (one call each) that change both. After every store that a walker could see, the raw words
  * in memory are walked, by this file's own reading of them.
  *
- * Beside them stands what a TLB may have kept until it is flushed: a page may not change its frame or
- * size while it is there, where the format breaks before it makes, nor a table be freed that was on
- * the way.
+ * Beside them stands what a TLB may have kept until it is flushed: a page may not change its frame
+ * or size while it is there, where the format breaks before it makes, nor a table be freed that was
+ * on the way.
  *
  * Memory is an arena whose addresses are not the pointers; a freed table is poisoned.
  */
