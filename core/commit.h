@@ -13,23 +13,39 @@
 
 /* ---- Commit: runs of entries of one table ---- */
 
+/* n leaves to the frames from pa on. */
+NEST_INLINE void nest_fill_run(const struct nest_fmt *f, unsigned level, nest_pte_t *t, uint64_t n,
+			       nest_pa_t pa, nest_pte_t proto, bool contiguous, bool live)
+{
+	for (uint64_t k = 0; k < n; k++) {
+		nest_pte_t e = proto | f->pa_bits(level, pa + (k << nest_shift(f, level)));
+
+		if (contiguous)
+			e = f->contig(level, e);
+		if (live)
+			nest_store(&t[k], e);
+		else
+			t[k] = e;
+	}
+}
+
 /* New leaves over whatever t[i .. i + n) hold; contiguous groups where a whole one fits. */
 NEST_INLINE void nest_fill(const struct nest_fmt *f, const struct nest_job *job, unsigned level,
 			   nest_pte_t *t, uint64_t i, uint64_t n, nest_pa_t pa, bool live)
 {
 	nest_pte_t proto = job->proto[level];
-	uint64_t head, body = nest_groups(f, job->pt, job->rq, level, i, n, &head);
+	unsigned shift = nest_shift(f, level);
+	uint64_t head, body = nest_groups(f, job->pt, job->rq, level, i, n, &head), tail;
 
-	for (uint64_t k = 0; k < n; k++) {
-		nest_pte_t e = proto | f->pa_bits(level, pa + (k << nest_shift(f, level)));
-
-		if (k - head < body)
-			e = f->contig(level, e);
-		if (live)
-			nest_store(&t[i + k], e);
-		else
-			t[i + k] = e;
+	t += i;
+	if (!body) {
+		nest_fill_run(f, level, t, n, pa, proto, false, live);
+		return;
 	}
+	tail = head + body;
+	nest_fill_run(f, level, t, head, pa, proto, false, live);
+	nest_fill_run(f, level, &t[head], body, pa + (head << shift), proto, true, live);
+	nest_fill_run(f, level, &t[tail], n - tail, pa + (tail << shift), proto, false, live);
 }
 
 /*
@@ -136,6 +152,31 @@ NEST_INLINE bool nest_protect_one(const struct nest_fmt *f, struct nest_job *job
 	}
 }
 
+/*
+ * Recode, of the n live pages from t[k] on, those that follow at once and are like the one recoded
+ * last in all but their address. Only plain stores: nothing needs a break, and hardware has nothing
+ * left to set in them. Returns how many they are.
+ */
+NEST_INLINE uint64_t nest_protect_alike(const struct nest_fmt *f, const struct nest_job *job,
+					nest_pte_t *t, uint64_t n)
+{
+	const struct nest_pt *pt = job->pt;
+	nest_pte_t from = job->from, flip;
+	uint64_t k;
+
+	if (job->recoded_level != 0)
+		return 0;
+	flip = (from ^ job->to) & ~f->pa_mask(pt->features, 0);
+	if (f->needs_break(pt->features, 0, from, from ^ flip) ||
+	    (nest_hw_updates(f, pt->features) &&
+	     f->set_ad(pt->features, 0, from, NEST_ACCESSED | NEST_DIRTY) != from))
+		return 0;
+	n = nest_alike(f, pt, from, t, n);
+	for (k = 0; k < n && flip; k++)
+		nest_store_relaxed(&t[k], nest_load(&t[k]) ^ flip);
+	return n;
+}
+
 /* Unmap, protect or split the n live pages from t[i] on, in a table of level 0. */
 NEST_INLINE void nest_change_pages(const struct nest_fmt *f, struct nest_job *job, enum nest_op op,
 				   uint64_t i, uint64_t n, uint64_t off)
@@ -166,6 +207,7 @@ NEST_INLINE void nest_change_pages(const struct nest_fmt *f, struct nest_job *jo
 			step = (uint64_t)1 << f->contig_shift(pt->features, 0);
 		} else if (op == NEST_OP_PROTECT) {
 			changed = nest_protect_one(f, job, 0, t, i + k, at, e);
+			step += nest_protect_alike(f, job, &t[i + k + 1], n - k - 1);
 		}
 		if (changed) {
 			dirty_first = dirty_first < at ? dirty_first : at;

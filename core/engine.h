@@ -81,7 +81,7 @@ NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *p
 {
 	uint64_t mask = nest_span_mask(f, level);
 
-	*out = (struct nest_mapping){ .ia = nest_off_to_ia(pt, off), .level = level };
+	*out = (struct nest_mapping){ .level = level };
 	out->kind = nest_kind(f, pt, level, e);
 	if (out->kind == NEST_PTE_LEAF) {
 		out->contiguous = f->contig_shift(pt->features, level) && f->is_contig(level, e);
@@ -101,23 +101,26 @@ NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *p
 NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
 			    struct nest_mapping *out)
 {
-	unsigned level = pt->top;
-	const nest_pte_t *t = nest_va(pt, pt->root);
-	nest_pte_t e;
-	uint64_t i;
+	const struct nest_view view = nest_view(pt);
+	const unsigned top = pt->top;
+	unsigned level = top;
+	const nest_pte_t *t = nest_view_va(&view, pt->root);
+	uint64_t i = off >> nest_shift(f, top);
+	nest_pte_t e = nest_load(&t[i]);
 
 	for (;;) {
-		i = nest_index(f, pt, level, off);
-		e = nest_load(&t[i]);
 		if (level > 0 && nest_kind(f, pt, level, e) == NEST_PTE_TABLE) {
-			t = nest_va(pt, f->table_pa(e));
 			level--;
+			t = nest_view_va(&view, f->table_pa(e));
+			i = off >> nest_shift(f, level) & (NEST_BIT(f->index_bits) - 1);
 		} else if (nest_is_limbo(f, level, e)) {
-			t = nest_va(pt, pt->root);
-			level = pt->top;
+			level = top;
+			t = nest_view_va(&view, pt->root);
+			i = off >> nest_shift(f, top);
 		} else {
 			break;
 		}
+		e = nest_load(&t[i]);
 	}
 	nest_describe(f, pt, level, off, t, i, e, out);
 	return out->kind == NEST_PTE_LEAF ? NEST_OK : NEST_E_NOTMAPPED;

@@ -42,11 +42,30 @@ struct nest_format {
 
 /* ---- Table memory ---- */
 
+/* How addresses of tables become pointers, read once by a walk: loads of entries are barriers. */
+struct nest_view {
+	void *(*to_virt)(void *ctx, nest_pa_t pa);
+	void *ctx;
+	uint64_t linear_offset;
+};
+
+NEST_INLINE struct nest_view nest_view(const struct nest_pt *pt)
+{
+	return (struct nest_view){ pt->host->to_virt, pt->ctx, pt->host->linear_offset };
+}
+
+NEST_INLINE void *nest_view_va(const struct nest_view *v, nest_pa_t pa)
+{
+	if (v->to_virt)
+		return v->to_virt(v->ctx, pa);
+	return (void *)(uintptr_t)(pa + v->linear_offset);
+}
+
 NEST_INLINE void *nest_va(const struct nest_pt *pt, nest_pa_t pa)
 {
-	if (pt->host->to_virt)
-		return pt->host->to_virt(pt->ctx, pa);
-	return (void *)(uintptr_t)(pa + pt->host->linear_offset);
+	const struct nest_view v = nest_view(pt);
+
+	return nest_view_va(&v, pa);
 }
 
 /*
@@ -168,7 +187,11 @@ NEST_INLINE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct 
 }
 
 /* Has init succeeded and destroy not been called? */
-bool nest_is_live(const struct nest_pt *pt);
+NEST_INLINE bool nest_is_live(const struct nest_pt *pt)
+{
+	return pt && pt->format;
+}
+
 /* Level of the root's entries for an input width. */
 unsigned nest_top_level(const struct nest_fmt *f, unsigned ia_bits);
 /* A word of a table that waits for its grace period: whoever meets it starts again at the root. */
@@ -196,12 +219,52 @@ NEST_INLINE bool nest_frames_break(const struct nest_fmt *f, uint32_t features)
 	       f->needs_break(features, 0, leaf, leaf | f->pa_bits(0, NEST_BIT(f->page_shift)));
 }
 
+/* Bytes of a table, which are those of the smallest page. */
+NEST_INLINE uint64_t nest_table_size(const struct nest_pt *pt)
+{
+	return (uint64_t)1 << pt->format->fmt->page_shift;
+}
+
+/* The bits above the table's own, as they are in the upper half. */
+NEST_INLINE uint64_t nest_upper_bits(const struct nest_pt *pt)
+{
+	return ~(uint64_t)0 << pt->ia_bits;
+}
+
 /* Offset to caller's address and back; NEST_E_RANGE for an address that the table does not hold. */
-uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off);
-int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t *off);
+NEST_INLINE uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off)
+{
+	switch (pt->format->fmt->ia_kind) {
+	case NEST_IA_SIGNED:
+		return off >> (pt->ia_bits - 1) & 1 ? off | nest_upper_bits(pt) : off;
+	case NEST_IA_SPLIT:
+		return pt->flags & NEST_PT_UPPER ? off | nest_upper_bits(pt) : off;
+	default:
+		return off;
+	}
+}
+
+NEST_INLINE int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t *off)
+{
+	*off = ia & ~nest_upper_bits(pt);
+	return nest_off_to_ia(pt, *off) == ia ? NEST_OK : NEST_E_RANGE;
+}
+
 /* A validated range of whole pages, or the error that the public call returns. */
-int nest_range(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *first,
-	       uint64_t *last);
+NEST_INLINE int nest_range(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *first,
+			   uint64_t *last)
+{
+	uint64_t page = nest_table_size(pt) - 1;
+
+	if ((ia | size) & page)
+		return NEST_E_ALIGN;
+	if (!size || ia + (size - 1) < ia)
+		return NEST_E_RANGE;
+	if (nest_ia_to_off(pt, ia, first) || nest_ia_to_off(pt, ia + (size - 1), last) ||
+	    *last - *first != size - 1)
+		return NEST_E_RANGE;
+	return NEST_OK;
+}
 
 /*
  * Tables needed below one entry of `level` so that [first, last] inside it can get entries of its
@@ -246,7 +309,6 @@ NEST_INLINE uint64_t nest_groups(const struct nest_fmt *f, const struct nest_pt 
 
 /* ---- Tables (reserve.c) ---- */
 
-uint64_t nest_table_size(const struct nest_pt *pt);
 /* Prepare `n` tables in *r, from the table's reserve first. All or NEST_E_NOMEM and none. */
 int nest_prepare(struct nest_pt *pt, struct nest_reserve *r, uint64_t n);
 /* Take one prepared table; there is one by construction. */

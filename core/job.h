@@ -30,6 +30,25 @@ struct nest_job {
 	unsigned recoded_level;
 };
 
+/* How many of the n pages from *t on are like `e`, address apart? */
+NEST_INLINE uint64_t nest_alike(const struct nest_fmt *f, const struct nest_pt *pt, nest_pte_t e,
+				const nest_pte_t *t, uint64_t n)
+{
+	nest_pte_t same = ~f->pa_mask(pt->features, 0);
+	uint64_t k = 0;
+
+	for (; k + 4 <= n; k += 4) {
+		nest_pte_t a = nest_load(&t[k]) ^ e, b = nest_load(&t[k + 1]) ^ e;
+		nest_pte_t c = nest_load(&t[k + 2]) ^ e, d = nest_load(&t[k + 3]) ^ e;
+
+		if ((a | b | c | d) & same)
+			break;
+	}
+	while (k < n && !((nest_load(&t[k]) ^ e) & same))
+		k++;
+	return k;
+}
+
 /* May the table at root index i be unlinked? Not when another nest_pt is linked to it. */
 NEST_INLINE bool nest_may_detach(const struct nest_pt *pt, unsigned level, uint64_t i)
 {

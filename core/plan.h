@@ -93,16 +93,21 @@ NEST_INLINE int nest_plan_pages(const struct nest_fmt *f, struct nest_job *job, 
 	}
 	if (op == NEST_OP_MAP && !(rq->flags & NEST_NO_SPLIT))
 		return NEST_OK;
-	for (uint64_t k = 0; k < n; k++, off += nest_span_mask(f, 0) + 1) {
+	for (uint64_t k = 0, step; k < n; k += step) {
 		nest_pte_t e = nest_load(&t[i + k]);
+		uint64_t at = off + (k << nest_shift(f, 0));
 		int err = NEST_OK;
 
+		step = 1;
 		if (f->is_leaf(0, e))
-			err = nest_plan_leaf(f, job, op, 0, off, off | nest_span_mask(f, 0), e);
+			err = nest_plan_leaf(f, job, op, 0, at, at | nest_span_mask(f, 0), e);
 		else if (op != NEST_OP_MAP && !(rq->flags & NEST_UNMAP_SPARSE))
 			err = NEST_E_NOTMAPPED;
 		if (err)
 			return err;
+		/* What is like it can be recoded like it, unless there is more to ask for each. */
+		if (op == NEST_OP_PROTECT && !job->pt->host->allow && !(rq->flags & NEST_NO_SPLIT))
+			step += nest_alike(f, job->pt, e, &t[i + k + 1], n - k - 1);
 	}
 	return NEST_OK;
 }

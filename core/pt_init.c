@@ -17,11 +17,6 @@ unsigned nest_top_level(const struct nest_fmt *f, unsigned ia_bits)
 	return top == 0 && ia_bits > nest_shift(f, 1) ? 1 : top;
 }
 
-bool nest_is_live(const struct nest_pt *pt)
-{
-	return pt && pt->format;
-}
-
 static void fill_absent(struct nest_pt *pt, nest_pa_t table, unsigned level, uint64_t entries)
 {
 	nest_pte_t *t = nest_va(pt, table);
@@ -180,43 +175,4 @@ void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid)
 {
 	if (nest_is_live(pt))
 		pt->vmid = vmid;
-}
-
-/* The bits above the table's own, as they are in the upper half. */
-static uint64_t upper_bits(const struct nest_pt *pt)
-{
-	return ~(uint64_t)0 << pt->ia_bits;
-}
-
-uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off)
-{
-	switch (pt->format->fmt->ia_kind) {
-	case NEST_IA_SIGNED:
-		return off >> (pt->ia_bits - 1) & 1 ? off | upper_bits(pt) : off;
-	case NEST_IA_SPLIT:
-		return pt->flags & NEST_PT_UPPER ? off | upper_bits(pt) : off;
-	default:
-		return off;
-	}
-}
-
-int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t *off)
-{
-	*off = ia & ~upper_bits(pt);
-	return nest_off_to_ia(pt, *off) == ia ? NEST_OK : NEST_E_RANGE;
-}
-
-int nest_range(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *first,
-	       uint64_t *last)
-{
-	uint64_t page = nest_table_size(pt) - 1;
-
-	if ((ia | size) & page)
-		return NEST_E_ALIGN;
-	if (!size || ia + (size - 1) < ia)
-		return NEST_E_RANGE;
-	if (nest_ia_to_off(pt, ia, first) || nest_ia_to_off(pt, ia + (size - 1), last) ||
-	    *last - *first != size - 1)
-		return NEST_E_RANGE;
-	return NEST_OK;
 }

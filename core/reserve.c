@@ -8,11 +8,6 @@
  */
 #include "core/internal.h"
 
-uint64_t nest_table_size(const struct nest_pt *pt)
-{
-	return (uint64_t)1 << pt->format->fmt->page_shift;
-}
-
 static void push(struct nest_pt *pt, struct nest_reserve *r, nest_pa_t table)
 {
 	*(nest_pa_t *)nest_va(pt, table) = r->head;

@@ -75,9 +75,10 @@ bool subject_make(struct subject *s, const struct nest_format *format, uint32_t 
 		if (s->info.leaf_levels >> l & 1)
 			s->huge = l;
 	}
-	s->attr = NEST_RWX;
-	if (s->features & NEST_FEAT_HW_AD)
-		s->attr |= NEST_ACCESSED | NEST_DIRTY;
+	/* As an embedder maps that does not track them. */
+	s->attr = NEST_RWX | NEST_ACCESSED | NEST_DIRTY;
+	if (nest_pte_leaf(format, 0, s->features, 0, s->attr, &plain) != NEST_OK)
+		s->attr = NEST_RWX;
 	clean_attr = s->attr & ~NEST_DIRTY;
 	dirty_attr = s->attr;
 	if (nest_pte_leaf(format, 0, s->features, 0, s->attr | NEST_DBM, &plain) == NEST_OK) {
