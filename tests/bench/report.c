@@ -91,9 +91,9 @@ enum { ROW = 18, LEFT = 240, WIDTH = 560, TOP = 56 };
 /* The goal is in the middle; twice the goal, or more, at the right end. */
 static double place(double value)
 {
-	double x = value / 2 * WIDTH;
+	double width = WIDTH, x = value / 2 * width;
 
-	return x < 2 ? 2 : x > WIDTH ? WIDTH : x;
+	return x < 2 ? 2 : x > width ? width : x;
 }
 
 bool report_svg(const char *path, const struct result *r, unsigned n)

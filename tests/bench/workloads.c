@@ -149,7 +149,7 @@ static double map_fixed(struct subject *s, enum side side, uint64_t *count)
 
 	short_and_long(s, side, &few, &many);
 	*count = TABLES;
-	return few - (many - few) * SHORT / (LONG - SHORT);
+	return few - (many - few) * ((double)SHORT / (LONG - SHORT));
 }
 
 /* ---- One page a call ---- */
