@@ -210,7 +210,7 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 			 * pages.
 			 */
 			g->leaf_only = false;
-			if (!f->absent_is_zero) {
+			if (f->absent_is_table) {
 				off = off > rq->first ? off : rq->first;
 				last = last < rq->last ? last : rq->last;
 			}

@@ -161,20 +161,33 @@ NEST_INLINE uint64_t nest_protect_alike(const struct nest_fmt *f, const struct n
 					nest_pte_t *t, uint64_t n)
 {
 	const struct nest_pt *pt = job->pt;
-	nest_pte_t from = job->from, flip;
+	nest_pte_t same = ~f->pa_mask(pt->features, 0), from = job->from, flip;
 	uint64_t k;
 
 	if (job->recoded_level != 0)
 		return 0;
-	flip = (from ^ job->to) & ~f->pa_mask(pt->features, 0);
+	flip = (from ^ job->to) & same;
 	if (f->needs_break(pt->features, 0, from, from ^ flip) ||
 	    (nest_hw_updates(f, pt->features) &&
 	     f->set_ad(pt->features, 0, from, NEST_ACCESSED | NEST_DIRTY) != from))
 		return 0;
-	n = nest_alike(f, pt, from, t, n);
-	for (k = 0; k < n && flip; k++)
+	if (!flip)
+		return nest_alike(f, pt, from, t, n);
+	/* In fours, as nest_like() looks at them. */
+	for (k = 0; k + 4 <= n; k += 4) {
+		const nest_pte_t a = nest_load(&t[k]), b = nest_load(&t[k + 1]);
+		const nest_pte_t c = nest_load(&t[k + 2]), d = nest_load(&t[k + 3]);
+
+		if (((a ^ from) | (b ^ from) | (c ^ from) | (d ^ from)) & same)
+			break;
+		nest_store_relaxed(&t[k], a ^ flip);
+		nest_store_relaxed(&t[k + 1], b ^ flip);
+		nest_store_relaxed(&t[k + 2], c ^ flip);
+		nest_store_relaxed(&t[k + 3], d ^ flip);
+	}
+	for (; k < n && !((nest_load(&t[k]) ^ from) & same); k++)
 		nest_store_relaxed(&t[k], nest_load(&t[k]) ^ flip);
-	return n;
+	return k;
 }
 
 /* Unmap, protect or split the n live pages from t[i] on, in a table of level 0. */
@@ -246,9 +259,13 @@ NEST_INLINE void nest_private_run(const struct nest_fmt *f, const struct nest_jo
 	nest_pa_t pa = f->leaf_pa(job->pt->features, level, e);
 	bool leaf = f->is_leaf(level, e);
 
-	e = leaf ? e & ~f->pa_mask(job->pt->features, level) : e;
+	if (leaf) {
+		e &= ~f->pa_mask(job->pt->features, level);
+		nest_fill_run(f, level, &fr->t[i], n, pa, e, false, false);
+		return;
+	}
 	for (uint64_t k = 0; k < n; k++)
-		fr->t[i + k] = leaf ? e | f->pa_bits(level, pa + (k << nest_shift(f, level))) : e;
+		fr->t[i + k] = e;
 }
 
 /* A run of pages in the level 0 table of the current frame, all inside the range. */

@@ -12,6 +12,7 @@
 #define NEST_CORE_ENGINE_H
 
 #include "core/commit.h"
+#include "core/page.h"
 #include "core/plan.h"
 
 /* The one descent: to the lowest table that holds the whole range. */
@@ -74,12 +75,12 @@ NEST_INLINE int nest_operate(const struct nest_fmt *f, struct nest_pt *pt,
 
 /* ---- Query ---- */
 
-/* Describe entry `e`, read from t[i], of `level` as seen from `off`, which lies in it. */
+/* Describe entry `e`, read from *p, of `level` as seen from `off`, which lies in it. */
 NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
-			       uint64_t off, const nest_pte_t *t, uint64_t i, nest_pte_t e,
+			       uint64_t off, const nest_pte_t *p, nest_pte_t e,
 			       struct nest_mapping *out)
 {
-	uint64_t mask = nest_span_mask(f, level);
+	uint64_t mask = nest_span_mask(f, level), i = nest_index(f, pt, level, off);
 
 	*out = (struct nest_mapping){ .level = level };
 	out->kind = nest_kind(f, pt, level, e);
@@ -91,7 +92,7 @@ NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *p
 		if (f->attr(pt->features, level, e, &out->attr) != NEST_OK)
 			out->attr = 0;
 		else if (out->contiguous)
-			out->attr |= nest_group_status(pt, t, i, level);
+			out->attr |= nest_group_status(pt, p - i, i, level);
 	} else if (out->kind == NEST_PTE_MARK) {
 		out->mark = nest_soft_value(e);
 	}
@@ -101,32 +102,25 @@ NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *p
 NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
 			    struct nest_mapping *out)
 {
-	const struct nest_view view = nest_view(pt);
-	const unsigned top = pt->top;
-	unsigned level = top;
-	const nest_pte_t *t = nest_view_va(&view, pt->root);
-	uint64_t i = off >> nest_shift(f, top);
-	nest_pte_t e = nest_load(&t[i]);
+	unsigned level;
+	nest_pte_t *p, e;
 
-	for (;;) {
-		if (level > 0 && nest_kind(f, pt, level, e) == NEST_PTE_TABLE) {
-			level--;
-			t = nest_view_va(&view, f->table_pa(e));
-			i = off >> nest_shift(f, level) & (NEST_BIT(f->index_bits) - 1);
-		} else if (nest_is_limbo(f, level, e)) {
-			level = top;
-			t = nest_view_va(&view, pt->root);
-			i = off >> nest_shift(f, top);
-		} else {
-			break;
-		}
-		e = nest_load(&t[i]);
-	}
-	nest_describe(f, pt, level, off, t, i, e, out);
+	do {
+		level = nest_walk(f, pt, off, &p, &e);
+	} while (nest_is_limbo(f, level, e));
+	nest_describe(f, pt, level, off, p, e, out);
 	return out->kind == NEST_PTE_LEAF ? NEST_OK : NEST_E_NOTMAPPED;
 }
 
 /* Instantiate the engine for the descriptor `desc` and define the public format `name`. */
+#ifdef __OPTIMIZE_SIZE__
+#define NEST_FORMAT(name, desc)                                                                    \
+	const struct nest_format name = { .fmt = &(desc),                                          \
+					  .map = nest_operate_any,                                 \
+					  .unmap = nest_operate_any,                               \
+					  .protect = nest_operate_any,                             \
+					  .query = nest_query_any }
+#else
 #define NEST_FORMAT(name, desc)                                                                    \
 	static int name##_map(struct nest_pt *pt, const struct nest_request *rq)                   \
 	{                                                                                          \
@@ -144,10 +138,27 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 	{                                                                                          \
 		return nest_lookup(&(desc), pt, off, out);                                         \
 	}                                                                                          \
+	static int name##_map_page(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,  \
+				   nest_attr_t attr, struct nest_gather *gather)                   \
+	{                                                                                          \
+		if (nest_map_page(&(desc), pt, ia, pa, size, attr, gather))                        \
+			return NEST_OK;                                                            \
+		return nest_map_any(pt, ia, pa, size, attr, 0, gather);                            \
+	}                                                                                          \
+	static int name##_unmap_page(struct nest_pt *pt, nest_ia_t ia, uint64_t size,              \
+				     struct nest_gather *gather)                                   \
+	{                                                                                          \
+		if (nest_unmap_page(&(desc), pt, ia, size, gather))                                \
+			return NEST_OK;                                                            \
+		return nest_unmap_any(pt, ia, size, 0, gather);                                    \
+	}                                                                                          \
 	const struct nest_format name = { .fmt = &(desc),                                          \
 					  .map = name##_map,                                       \
 					  .unmap = name##_unmap,                                   \
 					  .protect = name##_protect,                               \
-					  .query = name##_query }
+					  .query = name##_query,                                   \
+					  .map_page = name##_map_page,                             \
+					  .unmap_page = name##_unmap_page }
+#endif
 
 #endif

@@ -14,6 +14,16 @@
 
 #include <nest/format.h>
 
+/*
+ * The engine is a template, inlined into each format. Where size comes first (-Os) there is one
+ * copy for all of them instead, and the compiler sees to the rest.
+ */
+#ifdef __OPTIMIZE_SIZE__
+#define NEST_INLINE static inline
+#else
+#define NEST_INLINE static inline __attribute__((always_inline))
+#endif
+
 /* Bits hi..lo set. */
 #define NEST_BITS(hi, lo) ((~(uint64_t)0 >> (63 - (hi))) & (~(uint64_t)0 << (lo)))
 #define NEST_BIT(n)       ((uint64_t)1 << (n))
@@ -36,7 +46,7 @@ struct nest_fmt {
 	const char *name;
 	bool stage2;
 	bool ad_always; /* accessed and dirty are kept by hardware whatever the features (NPT) */
-	bool absent_is_zero; /* absent() is 0 whatever its arguments: lets the compiler fold it */
+	bool absent_is_table; /* a directory that holds nothing points to a table of nothing */
 	enum nest_ia_kind ia_kind;
 	uint8_t page_shift;      /* log2 of the smallest page and of a table */
 	uint8_t index_bits;      /* log2 of a table's entries; page_shift - 3 */

@@ -165,16 +165,27 @@ void nest_free_subtree(struct nest_gather *g, nest_pa_t table, unsigned level, u
 {
 	struct nest_pt *pt = g->pt;
 	const struct nest_fmt *f = pt->format->fmt;
-	const nest_pte_t *t = nest_va(pt, table);
+	const uint64_t n = (uint64_t)1 << f->index_bits;
+	const nest_pte_t *t = nest_va(pt, table), absent = pt->absent[level];
 
-	for (uint64_t i = 0; (level || g->release) && i < (uint64_t)1 << f->index_bits; i++) {
+	/* Without somebody to report to, nobody reads leaves. */
+	if (level == 0 && !g->release) {
+		nest_free_table(pt, table, level);
+		return;
+	}
+	for (uint64_t i = 0; i < n; i++) {
+		i += nest_like(&t[i], n - i, absent, ~(nest_pte_t)0);
+		if (i == n)
+			break;
 		nest_pte_t e = nest_load(&t[i]);
 		uint64_t at = off + (i << nest_shift(f, level));
-		enum nest_pte_kind kind = nest_kind(f, pt, level, e);
 
-		if (kind == NEST_PTE_TABLE) {
-			nest_free_subtree(g, f->table_pa(e), level - 1, at, keep);
-		} else if (kind == NEST_PTE_LEAF && g->release) {
+		if (level > 0 && f->is_table(level, e)) {
+			if (level == 1 && !g->release)
+				nest_free_table(pt, f->table_pa(e), 0);
+			else
+				nest_free_subtree(g, f->table_pa(e), level - 1, at, keep);
+		} else if (g->release && f->is_leaf(level, e)) {
 			nest_pa_t pa = nest_entry_pa(pt, level, at, e);
 
 			if (!keep || pa - at != *keep)

@@ -13,8 +13,6 @@
 
 #include "core/fmt.h"
 
-#define NEST_INLINE static inline __attribute__((always_inline))
-
 enum nest_op { NEST_OP_MAP, NEST_OP_MARK, NEST_OP_UNMAP, NEST_OP_PROTECT, NEST_OP_SPLIT };
 
 /* One call, validated. */
@@ -25,19 +23,28 @@ struct nest_request {
 	nest_attr_t set, clear;
 	nest_pte_t word; /* mark */
 	uint32_t flags;
+	enum nest_op op;
 	uint8_t cap; /* no entry of the operation stands above this level */
 	bool groups; /* map: contiguous groups may be made */
 	struct nest_gather *gather;
 	uint64_t *bitmap; /* harvest */
 };
 
+typedef int (*nest_operation)(struct nest_pt *pt, const struct nest_request *rq);
+
 /* A format with the engine specialised for it. */
 struct nest_format {
 	const struct nest_fmt *fmt;
-	int (*map)(struct nest_pt *pt, const struct nest_request *rq);
-	int (*unmap)(struct nest_pt *pt, const struct nest_request *rq);
-	int (*protect)(struct nest_pt *pt, const struct nest_request *rq);
+	nest_operation map, unmap, protect;
 	int (*query)(const struct nest_pt *pt, uint64_t off, struct nest_mapping *out);
+	/*
+	 * The public calls without flags, quicker where they are for a single page (core/page.h),
+	 * or NULL.
+	 */
+	int (*map_page)(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
+			nest_attr_t attr, struct nest_gather *gather);
+	int (*unmap_page)(struct nest_pt *pt, nest_ia_t ia, uint64_t size,
+			  struct nest_gather *gather);
 };
 
 /* ---- Table memory ---- */
@@ -177,7 +184,7 @@ NEST_INLINE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct 
 					 unsigned level, nest_pte_t e)
 {
 	if (level > 0 && f->is_table(level, e)) {
-		if (!f->absent_is_zero && (e == pt->absent[level] || e == pt->lent[level]))
+		if (f->absent_is_table && (e == pt->absent[level] || e == pt->lent[level]))
 			return NEST_PTE_NONE;
 		return NEST_PTE_TABLE;
 	}
@@ -186,10 +193,76 @@ NEST_INLINE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct 
 	return nest_soft_tag_of(e) == NEST_SOFT_MARK ? NEST_PTE_MARK : NEST_PTE_NONE;
 }
 
+/*
+ * The walk of a reader: down to the entry for `off` that is no pointer. Levels are constants here,
+ * so that no shift in a specialised walk is by a variable.
+ */
+NEST_INLINE bool nest_walk_step(const struct nest_fmt *f, const struct nest_pt *pt,
+				const struct nest_view *v, uint64_t off, unsigned level,
+				nest_pte_t **p, nest_pte_t *e)
+{
+	nest_pte_t *t;
+
+	*e = nest_load(*p);
+	if (level == 0 || nest_kind(f, pt, level, *e) != NEST_PTE_TABLE)
+		return false;
+	t = nest_view_va(v, f->table_pa(*e));
+	*p = &t[off >> nest_shift(f, level - 1) & (NEST_BIT(f->index_bits) - 1)];
+	return true;
+}
+
+NEST_INLINE unsigned nest_walk_by(const struct nest_fmt *f, const struct nest_pt *pt,
+				  const struct nest_view *v, uint64_t off, nest_pte_t **p,
+				  nest_pte_t *e)
+{
+	const unsigned top = pt->top;
+	nest_pte_t *root = nest_view_va(v, pt->root);
+
+	*p = &root[off >> nest_shift(f, top)];
+	if (top >= 4 && !nest_walk_step(f, pt, v, off, 4, p, e))
+		return 4;
+	if (top >= 3 && !nest_walk_step(f, pt, v, off, 3, p, e))
+		return 3;
+	if (top >= 2 && !nest_walk_step(f, pt, v, off, 2, p, e))
+		return 2;
+	if (top >= 1 && !nest_walk_step(f, pt, v, off, 1, p, e))
+		return 1;
+	(void)nest_walk_step(f, pt, v, off, 0, p, e);
+	return 0;
+}
+
+/* By a callback, or without one to ask for at each level. */
+NEST_INLINE unsigned nest_walk(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
+			       nest_pte_t **p, nest_pte_t *e)
+{
+	const struct nest_view v = nest_view(pt), linear = { .linear_offset = v.linear_offset };
+
+	return v.to_virt ? nest_walk_by(f, pt, &v, off, p, e)
+			 : nest_walk_by(f, pt, &linear, off, p, e);
+}
+
 /* Has init succeeded and destroy not been called? */
 NEST_INLINE bool nest_is_live(const struct nest_pt *pt)
 {
 	return pt && pt->format;
+}
+
+/*
+ * How many of the n entries from *t on equal `e` in the bits of `mask`? By plain loads: only where
+ * nobody but hardware writes meanwhile, and what it may set does not matter or is looked at again
+ * by whoever stores.
+ */
+NEST_INLINE uint64_t nest_like(const nest_pte_t *t, uint64_t n, nest_pte_t e, nest_pte_t mask)
+{
+	uint64_t k = 0;
+
+	for (; k + 4 <= n; k += 4) {
+		if (((t[k] ^ e) | (t[k + 1] ^ e) | (t[k + 2] ^ e) | (t[k + 3] ^ e)) & mask)
+			break;
+	}
+	while (k < n && !((t[k] ^ e) & mask))
+		k++;
+	return k;
 }
 
 /* Level of the root's entries for an input width. */
@@ -207,7 +280,7 @@ NEST_INLINE bool nest_is_limbo(const struct nest_fmt *f, unsigned level, nest_pt
  */
 NEST_INLINE unsigned nest_cached_level(const struct nest_fmt *f, uint32_t features, unsigned level)
 {
-	return f->fresh_flush(features) && !f->absent_is_zero ? 0 : level;
+	return f->fresh_flush(features) && f->absent_is_table ? 0 : level;
 }
 
 /* Must another frame at the same place wait for a break? */
@@ -232,9 +305,10 @@ NEST_INLINE uint64_t nest_upper_bits(const struct nest_pt *pt)
 }
 
 /* Offset to caller's address and back; NEST_E_RANGE for an address that the table does not hold. */
-NEST_INLINE uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off)
+NEST_INLINE uint64_t nest_fmt_off_to_ia(const struct nest_fmt *f, const struct nest_pt *pt,
+					uint64_t off)
 {
-	switch (pt->format->fmt->ia_kind) {
+	switch (f->ia_kind) {
 	case NEST_IA_SIGNED:
 		return off >> (pt->ia_bits - 1) & 1 ? off | nest_upper_bits(pt) : off;
 	case NEST_IA_SPLIT:
@@ -244,10 +318,21 @@ NEST_INLINE uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off)
 	}
 }
 
-NEST_INLINE int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t *off)
+NEST_INLINE int nest_fmt_ia_to_off(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
+				   uint64_t *off)
 {
 	*off = ia & ~nest_upper_bits(pt);
-	return nest_off_to_ia(pt, *off) == ia ? NEST_OK : NEST_E_RANGE;
+	return nest_fmt_off_to_ia(f, pt, *off) == ia ? NEST_OK : NEST_E_RANGE;
+}
+
+NEST_INLINE uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off)
+{
+	return nest_fmt_off_to_ia(pt->format->fmt, pt, off);
+}
+
+NEST_INLINE int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t *off)
+{
+	return nest_fmt_ia_to_off(pt->format->fmt, pt, ia, off);
 }
 
 /* A validated range of whole pages, or the error that the public call returns. */
@@ -407,10 +492,18 @@ nest_attr_t nest_group_status(const struct nest_pt *pt, const nest_pte_t *t, uin
 bool nest_is_borrowed(const struct nest_pt *pt, uint64_t i);
 bool nest_is_pinned(const struct nest_pt *pt, uint64_t i);
 
+/* ---- Public calls, whatever they are for (pt.c) ---- */
+
+int nest_map_any(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, nest_attr_t attr,
+		 uint32_t flags, struct nest_gather *gather);
+int nest_unmap_any(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		   struct nest_gather *gather);
+
 /* ---- Operations with a run-time descriptor (rare.c, walk.c) ---- */
 
-int nest_operate_mark(struct nest_pt *pt, const struct nest_request *rq);
-int nest_operate_split(struct nest_pt *pt, const struct nest_request *rq);
+/* The engine for any format and rq->op; the query. */
+int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq);
+int nest_query_any(const struct nest_pt *pt, uint64_t off, struct nest_mapping *out);
 int nest_operate_merge(struct nest_pt *pt, const struct nest_request *rq);
 /* Tell and clear rq->clear, one of NEST_ACCESSED and NEST_DIRTY (harvest.c). */
 int nest_operate_harvest(struct nest_pt *pt, const struct nest_request *rq);

@@ -34,19 +34,7 @@ struct nest_job {
 NEST_INLINE uint64_t nest_alike(const struct nest_fmt *f, const struct nest_pt *pt, nest_pte_t e,
 				const nest_pte_t *t, uint64_t n)
 {
-	nest_pte_t same = ~f->pa_mask(pt->features, 0);
-	uint64_t k = 0;
-
-	for (; k + 4 <= n; k += 4) {
-		nest_pte_t a = nest_load(&t[k]) ^ e, b = nest_load(&t[k + 1]) ^ e;
-		nest_pte_t c = nest_load(&t[k + 2]) ^ e, d = nest_load(&t[k + 3]) ^ e;
-
-		if ((a | b | c | d) & same)
-			break;
-	}
-	while (k < n && !((nest_load(&t[k]) ^ e) & same))
-		k++;
-	return k;
+	return nest_like(t, n, e, ~f->pa_mask(pt->features, 0));
 }
 
 /* May the table at root index i be unlinked? Not when another nest_pt is linked to it. */

@@ -39,10 +39,8 @@ static int begin(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags
 	return nest_range(pt, ia, size, &rq->first, &rq->last);
 }
 
-typedef int (*operation_fn)(struct nest_pt *pt, const struct nest_request *rq);
-
 /* Without a gather of the caller's, flush and free before returning. */
-static int run(struct nest_pt *pt, operation_fn operation, struct nest_request *rq)
+static int run(struct nest_pt *pt, nest_operation operation, struct nest_request *rq)
 {
 	struct nest_gather own;
 	int err;
@@ -88,6 +86,7 @@ static int map_request(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t 
 		err = check_attr(pt, attr);
 	if (err)
 		return err;
+	rq->op = NEST_OP_MAP;
 	rq->delta = pa - rq->first;
 	rq->attr = attr;
 	rq->groups = field != 1;
@@ -110,6 +109,15 @@ static int change_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint3
 	return flags & ~(uint32_t)CHANGE_FLAGS ? NEST_E_INVAL : err;
 }
 
+static int unmap_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+			 struct nest_gather *gather, struct nest_request *rq)
+{
+	int err = change_request(pt, ia, size, flags, gather, rq);
+
+	rq->op = NEST_OP_UNMAP;
+	return err;
+}
+
 static int protect_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
 			   nest_attr_t clear, uint32_t flags, struct nest_gather *gather,
 			   struct nest_request *rq)
@@ -122,13 +130,14 @@ static int protect_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest
 	if (((set | clear) & ~NEST_ATTR_MASK) || (set & clear & ~NEST_MT_MASK) ||
 	    (type && type != NEST_MT_MASK) || (!type && (set & NEST_MT_MASK)))
 		return NEST_E_INVAL;
+	rq->op = NEST_OP_PROTECT;
 	rq->set = set;
 	rq->clear = clear;
 	return check_attr(pt, set);
 }
 
-int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, nest_attr_t attr,
-		uint32_t flags, struct nest_gather *gather)
+int nest_map_any(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, nest_attr_t attr,
+		 uint32_t flags, struct nest_gather *gather)
 {
 	struct nest_request rq;
 	int err = map_request(pt, ia, pa, size, attr, flags, gather, &rq);
@@ -136,13 +145,29 @@ int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, n
 	return err ? err : run(pt, operate_map, &rq);
 }
 
+int nest_unmap_any(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		   struct nest_gather *gather)
+{
+	struct nest_request rq;
+	int err = unmap_request(pt, ia, size, flags, gather, &rq);
+
+	return err ? err : run(pt, pt->format->unmap, &rq);
+}
+
+int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, nest_attr_t attr,
+		uint32_t flags, struct nest_gather *gather)
+{
+	if (!flags && nest_is_live(pt) && pt->format->map_page)
+		return pt->format->map_page(pt, ia, pa, size, attr, gather);
+	return nest_map_any(pt, ia, pa, size, attr, flags, gather);
+}
+
 int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 		  struct nest_gather *gather)
 {
-	struct nest_request rq;
-	int err = change_request(pt, ia, size, flags, gather, &rq);
-
-	return err ? err : run(pt, pt->format->unmap, &rq);
+	if (!flags && nest_is_live(pt) && pt->format->unmap_page)
+		return pt->format->unmap_page(pt, ia, size, gather);
+	return nest_unmap_any(pt, ia, size, flags, gather);
 }
 
 int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
@@ -191,11 +216,12 @@ int nest_pt_mark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value
 		return err;
 	if (value > NEST_MARK_MAX)
 		return NEST_E_RANGE;
+	rq.op = NEST_OP_MARK;
 	rq.word = nest_soft_word(NEST_SOFT_MARK, value) |
 		  pt->format->fmt->soft_bits(pt->features, 0);
 	if (rq.cap >= pt->format->fmt->mark_levels)
 		rq.cap = (uint8_t)(pt->format->fmt->mark_levels - 1);
-	return run(pt, nest_operate_mark, &rq);
+	return run(pt, nest_operate_any, &rq);
 }
 
 int nest_pt_split(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned level,
@@ -208,8 +234,9 @@ int nest_pt_split(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned leve
 		return err;
 	if (level > pt->max_leaf)
 		return NEST_E_UNSUPPORTED;
+	rq.op = NEST_OP_SPLIT;
 	rq.cap = (uint8_t)level;
-	return run(pt, nest_operate_split, &rq);
+	return run(pt, nest_operate_any, &rq);
 }
 
 int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather)
@@ -297,7 +324,7 @@ static uint64_t cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget
 	return end - rq->first + 1;
 }
 
-static int run_some(struct nest_pt *pt, operation_fn operation, struct nest_request *rq,
+static int run_some(struct nest_pt *pt, nest_operation operation, struct nest_request *rq,
 		    uint64_t budget, uint64_t *done, bool map)
 {
 	uint64_t all = rq->last, part = cut(pt, rq, budget, map);
@@ -333,7 +360,7 @@ int nest_pt_unmap_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t
 	if (!done || !budget)
 		return NEST_E_INVAL;
 	*done = 0;
-	err = change_request(pt, ia, size, flags, gather, &rq);
+	err = unmap_request(pt, ia, size, flags, gather, &rq);
 	return err ? err : run_some(pt, pt->format->unmap, &rq, budget, done, false);
 }
 

@@ -113,16 +113,21 @@ int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *c)
 static void free_below(struct nest_pt *pt, nest_pa_t table, unsigned level)
 {
 	const struct nest_fmt *f = pt->format->fmt;
-	const nest_pte_t *t = nest_va(pt, table);
+	const nest_pte_t *t = nest_va(pt, table), absent = pt->absent[level];
+	const uint64_t n = level ? nest_entries(f, pt, level) : 0;
 
-	for (uint64_t i = 0; level && i < nest_entries(f, pt, level); i++) {
+	for (uint64_t i = 0; i < n; i++) {
+		i += nest_like(&t[i], n - i, absent, ~(nest_pte_t)0);
+		if (i == n)
+			break;
 		nest_pte_t e = nest_load(&t[i]);
 
-		if (nest_kind(f, pt, level, e) != NEST_PTE_TABLE)
+		if (!f->is_table(level, e))
 			continue;
 		if (level == pt->top && pt->pinned != NEST_PA_NONE && nest_is_borrowed(pt, i))
 			continue;
-		free_below(pt, f->table_pa(e), level - 1);
+		if (level > 1)
+			free_below(pt, f->table_pa(e), level - 1);
 		pt->host->free(pt->ctx, f->table_pa(e), (size_t)nest_table_size(pt));
 	}
 }

@@ -5,14 +5,14 @@
  */
 #include "core/engine.h"
 
-int nest_operate_mark(struct nest_pt *pt, const struct nest_request *rq)
+int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq)
 {
-	return nest_operate(pt->format->fmt, pt, rq, NEST_OP_MARK);
+	return nest_operate(pt->format->fmt, pt, rq, rq->op);
 }
 
-int nest_operate_split(struct nest_pt *pt, const struct nest_request *rq)
+int nest_query_any(const struct nest_pt *pt, uint64_t off, struct nest_mapping *out)
 {
-	return nest_operate(pt->format->fmt, pt, rq, NEST_OP_SPLIT);
+	return nest_lookup(pt->format->fmt, pt, off, out);
 }
 
 /* ---- Merge ---- */

@@ -102,20 +102,15 @@ static void limbo_end(void *arg)
 		   (size_t)limbo_value(t, LIMBO_SIZE));
 }
 
-void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level)
+/* Let the host have it when nobody reads it any more. */
+static void defer_free(struct nest_pt *pt, nest_pa_t table, unsigned level)
 {
-	uint64_t word[LIMBO_WORDS] = { [LIMBO_HOST] = (uintptr_t)pt->host,
-				       [LIMBO_CTX] = (uintptr_t)pt->ctx,
-				       [LIMBO_PA] = table,
-				       [LIMBO_SIZE] = nest_table_size(pt) };
-	nest_pte_t *t;
+	const uint64_t word[LIMBO_WORDS] = { [LIMBO_HOST] = (uintptr_t)pt->host,
+					     [LIMBO_CTX] = (uintptr_t)pt->ctx,
+					     [LIMBO_PA] = table,
+					     [LIMBO_SIZE] = nest_table_size(pt) };
+	nest_pte_t *t = nest_va(pt, table);
 
-	pt->nr_tables--;
-	if (!pt->host->defer) {
-		pt->host->free(pt->ctx, table, (size_t)nest_table_size(pt));
-		return;
-	}
-	t = nest_va(pt, table);
 	for (unsigned i = 0; i < LIMBO_WORDS; i++) {
 		uint64_t half = (uint32_t)(i % 2 ? word[i - 1] >> 32 : word[i]);
 
@@ -123,6 +118,15 @@ void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level)
 					  pt->format->fmt->soft_bits(pt->features, level));
 	}
 	pt->host->defer(pt->ctx, limbo_end, t);
+}
+
+void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level)
+{
+	pt->nr_tables--;
+	if (pt->host->defer)
+		defer_free(pt, table, level);
+	else
+		pt->host->free(pt->ctx, table, (size_t)nest_table_size(pt));
 }
 
 void nest_reserve_init(struct nest_reserve *r)

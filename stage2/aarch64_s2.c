@@ -122,13 +122,13 @@ static inline int attr_of(unsigned ps, uint32_t features, unsigned level, nest_p
 	return NEST_OK;
 }
 
-static inline bool needs_break(unsigned ps, uint32_t features, unsigned level, nest_pte_t from,
-			       nest_pte_t to)
+NEST_INLINE bool needs_break(unsigned ps, uint32_t features, unsigned level, nest_pte_t from,
+			     nest_pte_t to)
 {
 	return a64_needs_break(ps, features, level, from, to, 0);
 }
 
-static inline nest_pte_t set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad)
+NEST_INLINE nest_pte_t set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad)
 {
 	(void)level;
 	return a64_set_ad(features, pte, ad, (pte & S2AP_W) != 0, S2AP_W, 0);

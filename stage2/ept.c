@@ -27,47 +27,41 @@
 
 enum { EPT_TYPE_SHIFT = 3, EPT_UC = 0, EPT_WC = 1, EPT_WT = 4, EPT_WP = 5, EPT_WB = 6 };
 
-static unsigned type_to_pte(nest_attr_t attr)
+/* Entries' memory types by that of attributes, a nibble each; what is not here is uncached. */
+static inline nest_pte_t type_to_pte(nest_attr_t attr)
 {
-	switch (attr & NEST_MT_MASK) {
-	case NEST_MT_WB:
-		return EPT_WB;
-	case NEST_MT_WT:
-		return EPT_WT;
-	case NEST_MT_WC:
-		return EPT_WC;
-	default:
-		return EPT_UC;
-	}
+	unsigned of = EPT_WB | EPT_WT << 4 | EPT_WC << 8, nibble = (attr & NEST_MT_MASK) >> 8;
+
+	return (nest_pte_t)(of >> nibble * 4 & 7) << EPT_TYPE_SHIFT;
 }
 
 /* What the features lack, and rights that are a misconfiguration or look absent. */
-static bool is_expressible(uint32_t features, nest_attr_t attr)
+static inline bool is_expressible(uint32_t features, nest_attr_t attr)
 {
-	nest_attr_t lacking = (features & NEST_FEAT_MBEC ? 0 : NEST_XU) |
-			      (features & NEST_FEAT_HW_A ? 0 : NEST_ACCESSED) |
-			      (features & NEST_FEAT_HW_D ? 0 : NEST_DIRTY);
-
-	if (attr & lacking)
+	if (((attr & NEST_XU) && !(features & NEST_FEAT_MBEC)) ||
+	    ((attr & NEST_ACCESSED) && !(features & NEST_FEAT_HW_A)) ||
+	    ((attr & NEST_DIRTY) && !(features & NEST_FEAT_HW_D)))
 		return false;
 	if (attr & NEST_R)
 		return true;
 	return !(attr & NEST_W) && (attr & (NEST_X | NEST_XU)) && (features & NEST_FEAT_XO);
 }
 
-static int leaf(uint32_t features, unsigned level, nest_attr_t attr, nest_pte_t *out)
+/* Attributes whose bits stand in the same order in an entry. */
+_Static_assert(NEST_RWX == (EPT_R | EPT_W | EPT_X), "rights");
+_Static_assert((NEST_ACCESSED | NEST_DIRTY) >> 4 == (EPT_A | EPT_D), "status");
+
+static inline int leaf(uint32_t features, unsigned level, nest_attr_t attr, nest_pte_t *out)
 {
 	if (!is_expressible(features, attr))
 		return NEST_E_UNSUPPORTED;
-	*out = (nest_pte_t)type_to_pte(attr) << EPT_TYPE_SHIFT | x86_sw_to_pte(attr) |
-	       (level ? X86_PS : 0) | (attr & NEST_R ? EPT_R : 0) | (attr & NEST_W ? EPT_W : 0) |
-	       (attr & NEST_X ? EPT_X : 0) | (attr & NEST_XU ? EPT_XU : 0) |
-	       (attr & NEST_ACCESSED ? EPT_A : 0) | (attr & NEST_DIRTY ? EPT_D : 0) |
+	*out = type_to_pte(attr) | x86_sw_to_pte(attr) | (level ? X86_PS : 0) | (attr & NEST_RWX) |
+	       (attr & (NEST_ACCESSED | NEST_DIRTY)) >> 4 | (attr & NEST_XU ? EPT_XU : 0) |
 	       (features & NEST_FEAT_VE ? EPT_SUPPRESS_VE : 0);
 	return NEST_OK;
 }
 
-static int type_from_pte(nest_pte_t pte, nest_attr_t *out)
+static inline int type_from_pte(nest_pte_t pte, nest_attr_t *out)
 {
 	switch (pte >> EPT_TYPE_SHIFT & 7) {
 	case EPT_WB:
@@ -89,7 +83,7 @@ static int type_from_pte(nest_pte_t pte, nest_attr_t *out)
 	}
 }
 
-static int attr_of(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t *out)
+static inline int attr_of(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t *out)
 {
 	nest_attr_t type;
 	int err = type_from_pte(pte, &type);
@@ -110,30 +104,30 @@ static int attr_of(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_
 	return NEST_OK;
 }
 
-static nest_pte_t table(uint32_t features, nest_pa_t pa)
+static inline nest_pte_t table(uint32_t features, nest_pa_t pa)
 {
 	return pa | EPT_R | EPT_W | EPT_X | (features & NEST_FEAT_MBEC ? EPT_XU : 0);
 }
 
 /* Also what software words need, so that a fault there comes to the hypervisor. */
-static nest_pte_t soft_bits(uint32_t features, unsigned level)
+NEST_INLINE nest_pte_t soft_bits(uint32_t features, unsigned level)
 {
 	(void)level;
 	return features & NEST_FEAT_VE ? EPT_SUPPRESS_VE : 0;
 }
 
-static nest_pte_t absent(uint32_t features, unsigned level, nest_pa_t invalid)
+static inline nest_pte_t absent(uint32_t features, unsigned level, nest_pa_t invalid)
 {
 	(void)invalid;
 	return soft_bits(features, level);
 }
 
-static bool is_leaf(unsigned level, nest_pte_t pte)
+NEST_INLINE bool is_leaf(unsigned level, nest_pte_t pte)
 {
 	return (pte & EPT_RIGHTS) && (level == 0 || (pte & X86_PS));
 }
 
-static bool is_table(unsigned level, nest_pte_t pte)
+NEST_INLINE bool is_table(unsigned level, nest_pte_t pte)
 {
 	return level > 0 && (pte & EPT_RIGHTS) && !(pte & X86_PS);
 }
@@ -156,7 +150,7 @@ static bool is_reserved(uint32_t features, unsigned level, nest_pte_t pte)
 	       (pte & X86_ADDRESS & ~x86_pa_mask(features, level));
 }
 
-static nest_pte_t set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad)
+NEST_INLINE nest_pte_t set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad)
 {
 	(void)level;
 	return pte | (ad & NEST_ACCESSED && features & NEST_FEAT_HW_A ? EPT_A : 0) |

@@ -35,12 +35,12 @@ enum {
 
 /* ---- Geometry ---- */
 
-static inline uint8_t a64_width(uint32_t features)
+NEST_INLINE uint8_t a64_width(uint32_t features)
 {
 	return features & A64_LARGE ? 52 : 48;
 }
 
-static inline bool a64_is_64k(unsigned ps)
+NEST_INLINE bool a64_is_64k(unsigned ps)
 {
 	return ps == 16;
 }
@@ -58,7 +58,7 @@ static inline uint8_t a64_leaf_levels(unsigned ps, uint32_t features)
 /*
  * Arm ARM D8.7.1: 4K 16 entries, 16K 128 pages or 32 blocks, 64K 32; never in the largest blocks.
  */
-static inline uint8_t a64_contig_shift(unsigned ps, uint32_t features, unsigned level)
+NEST_INLINE uint8_t a64_contig_shift(unsigned ps, uint32_t features, unsigned level)
 {
 	if (!(features & NEST_FEAT_CONTIG) || level > (ps == 12 ? 2 : 1))
 		return 0;
@@ -69,14 +69,14 @@ static inline uint8_t a64_contig_shift(unsigned ps, uint32_t features, unsigned 
 
 /* ---- Addresses ---- */
 
-static inline nest_pte_t a64_pa_bits(unsigned ps, nest_pa_t pa)
+NEST_INLINE nest_pte_t a64_pa_bits(unsigned ps, nest_pa_t pa)
 {
 	if (a64_is_64k(ps))
 		return (pa & NEST_BITS(47, 16)) | (pa >> 36 & NEST_BITS(15, 12));
 	return (pa & NEST_BITS(49, ps)) | (pa >> 42 & NEST_BITS(9, 8));
 }
 
-static inline nest_pa_t a64_pa(unsigned ps, nest_pte_t bits)
+NEST_INLINE nest_pa_t a64_pa(unsigned ps, nest_pte_t bits)
 {
 	if (a64_is_64k(ps))
 		return (bits & NEST_BITS(47, 16)) | (bits & NEST_BITS(15, 12)) << 36;
@@ -84,7 +84,7 @@ static inline nest_pa_t a64_pa(unsigned ps, nest_pte_t bits)
 }
 
 /* The bits that hold an address aligned to what an entry of `level` maps. */
-static inline nest_pte_t a64_pa_mask(unsigned ps, uint32_t features, unsigned level)
+NEST_INLINE nest_pte_t a64_pa_mask(unsigned ps, uint32_t features, unsigned level)
 {
 	unsigned low = ps + level * (ps - 3);
 
@@ -95,12 +95,12 @@ static inline nest_pte_t a64_pa_mask(unsigned ps, uint32_t features, unsigned le
 
 /* ---- Kinds ---- */
 
-static inline bool a64_is_leaf(unsigned level, nest_pte_t pte)
+NEST_INLINE bool a64_is_leaf(unsigned level, nest_pte_t pte)
 {
 	return (pte & A64_TABLE) == (level ? A64_VALID : A64_TABLE);
 }
 
-static inline bool a64_is_table(unsigned level, nest_pte_t pte)
+NEST_INLINE bool a64_is_table(unsigned level, nest_pte_t pte)
 {
 	return level && (pte & A64_TABLE) == A64_TABLE;
 }
@@ -131,8 +131,8 @@ static inline bool a64_is_reserved(unsigned ps, uint32_t features, unsigned leve
  * Arm ARM D8.16.1: the size of a block, its address, memory type and shareability, and Contiguous.
  * `more`: bits that matter in this stage beside.
  */
-static inline bool a64_needs_break(unsigned ps, uint32_t features, unsigned level, nest_pte_t from,
-				   nest_pte_t to, nest_pte_t more)
+NEST_INLINE bool a64_needs_break(unsigned ps, uint32_t features, unsigned level, nest_pte_t from,
+				 nest_pte_t to, nest_pte_t more)
 {
 	nest_pte_t mask = a64_pa_mask(ps, features, level) | A64_MEMATTR | A64_SH | more;
 
@@ -147,7 +147,7 @@ static inline bool a64_needs_break(unsigned ps, uint32_t features, unsigned leve
 
 /* ---- Status ---- */
 
-static inline bool a64_tracks_a(uint32_t features)
+NEST_INLINE bool a64_tracks_a(uint32_t features)
 {
 	return (features & (NEST_FEAT_HW_A | NEST_FEAT_SW_AD)) != 0;
 }
@@ -204,8 +204,8 @@ static inline int a64_status_of(uint32_t features, nest_pte_t pte, bool writable
  * Accessed and dirty added; `grant` and `deny` are what the stage's write permission sets and
  * clears.
  */
-static inline nest_pte_t a64_set_ad(uint32_t features, nest_pte_t pte, nest_attr_t ad,
-				    bool writable, nest_pte_t grant, nest_pte_t deny)
+NEST_INLINE nest_pte_t a64_set_ad(uint32_t features, nest_pte_t pte, nest_attr_t ad, bool writable,
+				  nest_pte_t grant, nest_pte_t deny)
 {
 	if (ad & NEST_ACCESSED)
 		pte |= A64_AF;
@@ -226,19 +226,19 @@ static inline nest_pte_t a64_shareability(uint32_t features, nest_attr_t mt)
 
 /* ---- What does not depend on the granule ---- */
 
-static inline bool a64_no_fresh_flush(uint32_t features)
+NEST_INLINE bool a64_no_fresh_flush(uint32_t features)
 {
 	(void)features;
 	return false;
 }
 
-static inline bool a64_is_contig(unsigned level, nest_pte_t pte)
+NEST_INLINE bool a64_is_contig(unsigned level, nest_pte_t pte)
 {
 	(void)level;
 	return (pte & A64_CONTIG) != 0;
 }
 
-static inline nest_pte_t a64_contig(unsigned level, nest_pte_t leaf)
+NEST_INLINE nest_pte_t a64_contig(unsigned level, nest_pte_t leaf)
 {
 	(void)level;
 	return leaf | A64_CONTIG;
@@ -256,7 +256,7 @@ static inline nest_pte_t a64_absent(uint32_t features, unsigned level, nest_pa_t
 	return 0;
 }
 
-static inline nest_pte_t a64_soft_bits(uint32_t features, unsigned level)
+NEST_INLINE nest_pte_t a64_soft_bits(uint32_t features, unsigned level)
 {
 	(void)features, (void)level;
 	return 0;
@@ -312,15 +312,15 @@ static inline nest_pte_t a64_soft_bits(uint32_t features, unsigned level)
 
 /* The part of a descriptor that both stages share. */
 #define A64_COMMON(id, ps)                                                                         \
-	.absent_is_zero = true, .page_shift = (ps), .index_bits = (ps) - 3,                        \
-	.mark_levels = NEST_MAX_LEVELS, .ia_max = a64_width, .oa_max = a64_width,                  \
-	.oa_default = a64_width, .leaf_levels = id##_leaf_levels,                                  \
-	.contig_shift = id##_contig_shift, .fresh_flush = a64_no_fresh_flush,                      \
-	.needs_break = id##_needs_break, .pa_bits = id##_pa_bits, .pa_mask = id##_pa_mask,         \
-	.leaf_pa = id##_leaf_pa, .attr = id##_attr, .is_contig = a64_is_contig,                    \
-	.contig = a64_contig, .uncontig = a64_uncontig, .table = id##_table,                       \
-	.table_pa = id##_table_pa, .absent = a64_absent, .is_leaf = a64_is_leaf,                   \
-	.is_table = a64_is_table, .is_reserved = id##_is_reserved, .soft_bits = a64_soft_bits
+	.page_shift = (ps), .index_bits = (ps) - 3, .mark_levels = NEST_MAX_LEVELS,                \
+	.ia_max = a64_width, .oa_max = a64_width, .oa_default = a64_width,                         \
+	.leaf_levels = id##_leaf_levels, .contig_shift = id##_contig_shift,                        \
+	.fresh_flush = a64_no_fresh_flush, .needs_break = id##_needs_break,                        \
+	.pa_bits = id##_pa_bits, .pa_mask = id##_pa_mask, .leaf_pa = id##_leaf_pa,                 \
+	.attr = id##_attr, .is_contig = a64_is_contig, .contig = a64_contig,                       \
+	.uncontig = a64_uncontig, .table = id##_table, .table_pa = id##_table_pa,                  \
+	.absent = a64_absent, .is_leaf = a64_is_leaf, .is_table = a64_is_table,                    \
+	.is_reserved = id##_is_reserved, .soft_bits = a64_soft_bits
 
 /* ---- Registers ---- */
 

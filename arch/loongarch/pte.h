@@ -42,12 +42,12 @@ enum {
 };
 
 /* Without these, entries are built accessed, and dirty where writable: no access faults. */
-static inline bool la_tracks_a(uint32_t features)
+NEST_INLINE bool la_tracks_a(uint32_t features)
 {
 	return (features & (NEST_FEAT_HW_A | NEST_FEAT_SW_AD)) != 0;
 }
 
-static inline bool la_tracks_d(uint32_t features)
+NEST_INLINE bool la_tracks_d(uint32_t features)
 {
 	return (features & (NEST_FEAT_HW_D | NEST_FEAT_SW_AD)) != 0;
 }
@@ -69,7 +69,7 @@ static inline uint8_t la_ia_min_16k(uint32_t features)
 	return la_ia_min(14);
 }
 
-static inline uint8_t la_width(uint32_t features)
+NEST_INLINE uint8_t la_width(uint32_t features)
 {
 	(void)features;
 	return 48;
@@ -96,14 +96,14 @@ static inline uint8_t la_leaf_levels_16k(uint32_t features)
 	return 3;
 }
 
-static inline uint8_t la_contig_shift(uint32_t features, unsigned level)
+NEST_INLINE uint8_t la_contig_shift(uint32_t features, unsigned level)
 {
 	(void)features, (void)level;
 	return 0;
 }
 
 /* A refill by software puts invalid entries into the TLB; the hardware walker does not. */
-static inline bool la_fresh_flush(uint32_t features)
+NEST_INLINE bool la_fresh_flush(uint32_t features)
 {
 	return !(features & NEST_FEAT_PTW);
 }
@@ -141,19 +141,19 @@ static inline int la_leaf(uint32_t features, unsigned level, nest_attr_t attr, n
 	return NEST_OK;
 }
 
-static inline nest_pte_t la_pa_bits(unsigned level, nest_pa_t pa)
+NEST_INLINE nest_pte_t la_pa_bits(unsigned level, nest_pa_t pa)
 {
 	(void)level;
 	return pa;
 }
 
-static inline nest_pte_t la_pa_mask(uint32_t features, unsigned level)
+NEST_INLINE nest_pte_t la_pa_mask(uint32_t features, unsigned level)
 {
 	(void)features;
 	return level ? LA_HUGE_PPN : LA_SMALL_PPN;
 }
 
-static inline nest_pa_t la_leaf_pa(uint32_t features, unsigned level, nest_pte_t pte)
+NEST_INLINE nest_pa_t la_leaf_pa(uint32_t features, unsigned level, nest_pte_t pte)
 {
 	return pte & la_pa_mask(features, level);
 }
@@ -182,13 +182,13 @@ static inline int la_attr(uint32_t features, unsigned level, nest_pte_t pte, nes
 	return NEST_OK;
 }
 
-static inline bool la_is_contig(unsigned level, nest_pte_t pte)
+NEST_INLINE bool la_is_contig(unsigned level, nest_pte_t pte)
 {
 	(void)level, (void)pte;
 	return false;
 }
 
-static inline nest_pte_t la_contig(unsigned level, nest_pte_t pte)
+NEST_INLINE nest_pte_t la_contig(unsigned level, nest_pte_t pte)
 {
 	(void)level;
 	return pte;
@@ -206,7 +206,7 @@ static inline nest_pte_t la_table(uint32_t features, nest_pa_t pa)
 	return pa;
 }
 
-static inline nest_pa_t la_table_pa(nest_pte_t pte)
+NEST_INLINE nest_pa_t la_table_pa(nest_pte_t pte)
 {
 	return pte & LA_SMALL_PPN;
 }
@@ -217,12 +217,12 @@ static inline nest_pte_t la_absent(uint32_t features, unsigned level, nest_pa_t 
 	return level ? invalid : 0;
 }
 
-static inline bool la_is_leaf(unsigned level, nest_pte_t pte)
+NEST_INLINE bool la_is_leaf(unsigned level, nest_pte_t pte)
 {
 	return (pte & (LA_P | LA_V)) && (level == 0 || (pte & LA_HUGE));
 }
 
-static inline bool la_is_table(unsigned level, nest_pte_t pte)
+NEST_INLINE bool la_is_table(unsigned level, nest_pte_t pte)
 {
 	return level > 0 && !(pte & LA_HUGE);
 }
@@ -232,7 +232,7 @@ static inline bool la_is_table(unsigned level, nest_pte_t pte)
  * nothing smaller is filled while the TLB holds it; but where smaller pages give way to a large
  * one, an access beside them would bring it in while they are there.
  */
-static inline bool la_needs_break(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to)
+NEST_INLINE bool la_needs_break(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to)
 {
 	(void)features;
 	return la_is_table(level, from) && la_is_leaf(level, to);
@@ -269,14 +269,13 @@ static inline bool la_is_reserved_16k(uint32_t features, unsigned level, nest_pt
 	return la_is_reserved(14, la_leaf_levels_16k(features), features, level, pte);
 }
 
-static inline nest_pte_t la_soft_bits(uint32_t features, unsigned level)
+NEST_INLINE nest_pte_t la_soft_bits(uint32_t features, unsigned level)
 {
 	(void)features;
 	return level ? LA_HUGE : 0; /* a huge page that is not there, not a pointer */
 }
 
-static inline nest_pte_t la_set_ad(uint32_t features, unsigned level, nest_pte_t pte,
-				   nest_attr_t ad)
+NEST_INLINE nest_pte_t la_set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad)
 {
 	(void)features, (void)level;
 	return pte | (ad & NEST_ACCESSED ? LA_V : 0) |
@@ -285,7 +284,7 @@ static inline nest_pte_t la_set_ad(uint32_t features, unsigned level, nest_pte_t
 
 /* The parts of a descriptor that are the same in both stages; LA_FORMAT(4k) or LA_FORMAT(16k). */
 #define LA_FORMAT(size)                                                                            \
-	.absent_is_zero = false, .page_shift = LA_PAGE_SHIFT_##size,                               \
+	.absent_is_table = true, .page_shift = LA_PAGE_SHIFT_##size,                               \
 	.index_bits = LA_PAGE_SHIFT_##size - 3, .mark_levels = 1,                                  \
 	.features = NEST_FEAT_HW_AD | NEST_FEAT_SW_AD | NEST_FEAT_PTW, .ia_min = la_ia_min_##size, \
 	.ia_max = la_width, .ia_default = la_width, .ia_ok = la_ia_ok, .oa_max = la_width,         \

@@ -36,12 +36,12 @@ enum {
 	RV_ATTRS = NEST_RWX | NEST_ACCESSED | NEST_DIRTY | NEST_SW0 | NEST_SW1
 };
 
-static inline bool rv_tracks_a(uint32_t features)
+NEST_INLINE bool rv_tracks_a(uint32_t features)
 {
 	return (features & (NEST_FEAT_HW_A | NEST_FEAT_SW_AD)) != 0;
 }
 
-static inline bool rv_tracks_d(uint32_t features)
+NEST_INLINE bool rv_tracks_d(uint32_t features)
 {
 	return (features & (NEST_FEAT_HW_D | NEST_FEAT_SW_AD)) != 0;
 }
@@ -107,8 +107,7 @@ static inline int rv_attr(bool g_stage, uint32_t features, nest_pte_t pte, nest_
 	return NEST_OK;
 }
 
-static inline nest_pte_t rv_set_ad(uint32_t features, unsigned level, nest_pte_t pte,
-				   nest_attr_t ad)
+NEST_INLINE nest_pte_t rv_set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad)
 {
 	(void)features, (void)level;
 	if (ad & NEST_ACCESSED)
@@ -118,13 +117,13 @@ static inline nest_pte_t rv_set_ad(uint32_t features, unsigned level, nest_pte_t
 
 /* ---- Kinds ---- */
 
-static inline bool rv_is_leaf(unsigned level, nest_pte_t pte)
+NEST_INLINE bool rv_is_leaf(unsigned level, nest_pte_t pte)
 {
 	(void)level;
 	return (pte & RV_V) && (pte & RV_RIGHTS);
 }
 
-static inline bool rv_is_table(unsigned level, nest_pte_t pte)
+NEST_INLINE bool rv_is_table(unsigned level, nest_pte_t pte)
 {
 	return level && (pte & (RV_V | RV_RIGHTS)) == RV_V;
 }
@@ -151,19 +150,19 @@ static inline bool rv_is_reserved(uint32_t features, unsigned level, nest_pte_t 
 
 /* ---- Addresses ---- */
 
-static inline nest_pte_t rv_pa_bits(unsigned level, nest_pa_t pa)
+NEST_INLINE nest_pte_t rv_pa_bits(unsigned level, nest_pa_t pa)
 {
 	(void)level;
 	return pa >> 2 & RV_PPN;
 }
 
-static inline nest_pte_t rv_pa_mask(uint32_t features, unsigned level)
+NEST_INLINE nest_pte_t rv_pa_mask(uint32_t features, unsigned level)
 {
 	(void)features;
 	return level > 4 ? 0 : NEST_BITS(53, 10 + 9 * level);
 }
 
-static inline nest_pa_t rv_leaf_pa(uint32_t features, unsigned level, nest_pte_t pte)
+NEST_INLINE nest_pa_t rv_leaf_pa(uint32_t features, unsigned level, nest_pte_t pte)
 {
 	(void)features, (void)level;
 	return (pte & RV_N ? pte & RV_PPN & ~RV_NAPOT : pte & RV_PPN) << 2;
@@ -175,24 +174,24 @@ static inline nest_pte_t rv_table(uint32_t features, nest_pa_t pa)
 	return rv_pa_bits(0, pa) | RV_V;
 }
 
-static inline nest_pa_t rv_table_pa(nest_pte_t pte)
+NEST_INLINE nest_pa_t rv_table_pa(nest_pte_t pte)
 {
 	return (pte & RV_PPN) << 2;
 }
 
 /* ---- Svnapot ---- */
 
-static inline uint8_t rv_contig_shift(uint32_t features, unsigned level)
+NEST_INLINE uint8_t rv_contig_shift(uint32_t features, unsigned level)
 {
 	return features & NEST_FEAT_CONTIG && level == 0 ? 4 : 0;
 }
 
-static inline bool rv_is_contig(unsigned level, nest_pte_t pte)
+NEST_INLINE bool rv_is_contig(unsigned level, nest_pte_t pte)
 {
 	return level == 0 && (pte & RV_N);
 }
 
-static inline nest_pte_t rv_contig(unsigned level, nest_pte_t leaf)
+NEST_INLINE nest_pte_t rv_contig(unsigned level, nest_pte_t leaf)
 {
 	(void)level;
 	return (leaf & ~RV_NAPOT) | RV_NAPOT_64K | RV_N;
@@ -218,13 +217,13 @@ static inline uint8_t rv_leaf_levels(uint32_t features)
 	return 0x1f;
 }
 
-static inline bool rv_fresh_flush(uint32_t features)
+NEST_INLINE bool rv_fresh_flush(uint32_t features)
 {
 	return !(features & NEST_FEAT_SVVPTC);
 }
 
 /* Old and new may both be used until the fence, whatever was changed; nothing worse can happen. */
-static inline bool rv_needs_break(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to)
+NEST_INLINE bool rv_needs_break(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to)
 {
 	(void)features, (void)level, (void)from, (void)to;
 	return false;
@@ -236,7 +235,7 @@ static inline nest_pte_t rv_absent(uint32_t features, unsigned level, nest_pa_t 
 	return 0;
 }
 
-static inline nest_pte_t rv_soft_bits(uint32_t features, unsigned level)
+NEST_INLINE nest_pte_t rv_soft_bits(uint32_t features, unsigned level)
 {
 	(void)features, (void)level;
 	return 0;
@@ -244,7 +243,7 @@ static inline nest_pte_t rv_soft_bits(uint32_t features, unsigned level)
 
 /* The part of a descriptor that both stages share. */
 #define RV_COMMON                                                                                  \
-	.absent_is_zero = true, .page_shift = 12, .index_bits = 9, .mark_levels = NEST_MAX_LEVELS, \
+	.page_shift = 12, .index_bits = 9, .mark_levels = NEST_MAX_LEVELS,                         \
 	.features = RV_FEATURES, .oa_max = rv_oa_max, .oa_default = rv_oa_max,                     \
 	.leaf_levels = rv_leaf_levels, .contig_shift = rv_contig_shift,                            \
 	.fresh_flush = rv_fresh_flush, .needs_break = rv_needs_break, .pa_bits = rv_pa_bits,       \

@@ -16,7 +16,7 @@ enum { X86_PAGE_SHIFT = 12, X86_INDEX_BITS = 9 };
 #define X86_PS      NEST_BIT(7) /* a leaf, above level 0 */
 #define X86_ADDRESS NEST_BITS(51, 12)
 
-static inline unsigned x86_shift(unsigned level)
+NEST_INLINE unsigned x86_shift(unsigned level)
 {
 	return X86_PAGE_SHIFT + level * X86_INDEX_BITS;
 }
@@ -59,49 +59,48 @@ static inline uint8_t x86_leaf_levels(uint32_t features)
 	return features & NEST_FEAT_1G ? 7 : 3;
 }
 
-static inline uint8_t x86_contig_shift(uint32_t features, unsigned level)
+NEST_INLINE uint8_t x86_contig_shift(uint32_t features, unsigned level)
 {
 	(void)features, (void)level;
 	return 0;
 }
 
-static inline bool x86_fresh_flush(uint32_t features)
+NEST_INLINE bool x86_fresh_flush(uint32_t features)
 {
 	(void)features;
 	return false;
 }
 
-static inline bool x86_needs_break(uint32_t features, unsigned level, nest_pte_t from,
-				   nest_pte_t to)
+NEST_INLINE bool x86_needs_break(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to)
 {
 	(void)features, (void)level, (void)from, (void)to;
 	return false;
 }
 
-static inline nest_pte_t x86_pa_bits(unsigned level, nest_pa_t pa)
+NEST_INLINE nest_pte_t x86_pa_bits(unsigned level, nest_pa_t pa)
 {
 	(void)level;
 	return pa;
 }
 
-static inline nest_pte_t x86_pa_mask(uint32_t features, unsigned level)
+NEST_INLINE nest_pte_t x86_pa_mask(uint32_t features, unsigned level)
 {
 	(void)features;
 	return NEST_BITS(51, x86_shift(level));
 }
 
-static inline nest_pa_t x86_leaf_pa(uint32_t features, unsigned level, nest_pte_t pte)
+NEST_INLINE nest_pa_t x86_leaf_pa(uint32_t features, unsigned level, nest_pte_t pte)
 {
 	return pte & x86_pa_mask(features, level);
 }
 
-static inline bool x86_is_contig(unsigned level, nest_pte_t pte)
+NEST_INLINE bool x86_is_contig(unsigned level, nest_pte_t pte)
 {
 	(void)level, (void)pte;
 	return false;
 }
 
-static inline nest_pte_t x86_contig(unsigned level, nest_pte_t pte)
+NEST_INLINE nest_pte_t x86_contig(unsigned level, nest_pte_t pte)
 {
 	(void)level;
 	return pte;
@@ -113,7 +112,7 @@ static inline nest_pte_t x86_uncontig(unsigned level, nest_pte_t pte, unsigned i
 	return pte;
 }
 
-static inline nest_pa_t x86_table_pa(nest_pte_t pte)
+NEST_INLINE nest_pa_t x86_table_pa(nest_pte_t pte)
 {
 	return pte & X86_ADDRESS;
 }

@@ -108,12 +108,12 @@ static inline nest_pte_t x86_absent(uint32_t features, unsigned level, nest_pa_t
 	return 0;
 }
 
-static inline bool x86_is_leaf(unsigned level, nest_pte_t pte)
+NEST_INLINE bool x86_is_leaf(unsigned level, nest_pte_t pte)
 {
 	return (pte & X86_P) && (level == 0 || (pte & X86_PS));
 }
 
-static inline bool x86_is_table(unsigned level, nest_pte_t pte)
+NEST_INLINE bool x86_is_table(unsigned level, nest_pte_t pte)
 {
 	return level > 0 && (pte & (X86_P | X86_PS)) == X86_P;
 }
@@ -127,14 +127,13 @@ static inline bool x86_is_reserved(uint32_t features, unsigned level, nest_pte_t
 	       (pte & NEST_BITS(x86_shift(level) - 1, 13));
 }
 
-static inline nest_pte_t x86_soft_bits(uint32_t features, unsigned level)
+NEST_INLINE nest_pte_t x86_soft_bits(uint32_t features, unsigned level)
 {
 	(void)features, (void)level;
 	return 0;
 }
 
-static inline nest_pte_t x86_set_ad(uint32_t features, unsigned level, nest_pte_t pte,
-				    nest_attr_t ad)
+NEST_INLINE nest_pte_t x86_set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad)
 {
 	(void)features, (void)level;
 	return pte | (ad & NEST_ACCESSED ? X86_A : 0) | (ad & NEST_DIRTY ? X86_D : 0);
@@ -142,9 +141,8 @@ static inline nest_pte_t x86_set_ad(uint32_t features, unsigned level, nest_pte_
 
 /* The part of a descriptor that is the same in the first stage and in NPT. */
 #define X86_ENTRIES                                                                                \
-	X86_GEOMETRY, .ad_always = true, .absent_is_zero = true, .table = x86_table,               \
-		.absent = x86_absent, .is_leaf = x86_is_leaf, .is_table = x86_is_table,            \
-		.soft_bits = x86_soft_bits, .set_ad = x86_set_ad,                                  \
-		.features = NEST_FEAT_1G | NEST_FEAT_LA57 | NEST_FEAT_PAT
+	X86_GEOMETRY, .ad_always = true, .table = x86_table, .absent = x86_absent,                 \
+		.is_leaf = x86_is_leaf, .is_table = x86_is_table, .soft_bits = x86_soft_bits,      \
+		.set_ad = x86_set_ad, .features = NEST_FEAT_1G | NEST_FEAT_LA57 | NEST_FEAT_PAT
 
 #endif

@@ -169,7 +169,6 @@ static nest_pte_t set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest
 #define TOY(text, fresh, needs)                                                                    \
 	{ .name = (text),                                                                          \
 	  .stage2 = true,                                                                          \
-	  .absent_is_zero = true,                                                                  \
 	  .ia_kind = NEST_IA_PLAIN,                                                                \
 	  .page_shift = TOY_PAGE_SHIFT,                                                            \
 	  .index_bits = 2,                                                                         \
