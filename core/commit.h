@@ -13,19 +13,61 @@
 
 /* ---- Commit: runs of entries of one table ---- */
 
-/* n leaves to the frames from pa on. */
-NEST_INLINE void nest_fill_run(const struct nest_fmt *f, unsigned level, nest_pte_t *t, uint64_t n,
-			       nest_pa_t pa, nest_pte_t proto, bool contiguous, bool live)
+NEST_INLINE void nest_fill_one(nest_pte_t *p, nest_pte_t e, bool live)
 {
-	for (uint64_t k = 0; k < n; k++) {
-		nest_pte_t e = proto | f->pa_bits(level, pa + (k << nest_shift(f, level)));
+	if (live)
+		nest_store(p, e);
+	else
+		*p = e;
+}
 
-		if (contiguous)
-			e = f->contig(level, e);
-		if (live)
-			nest_store(&t[k], e);
-		else
-			t[k] = e;
+/* n entries: e, e + step, and so on. */
+NEST_INLINE void nest_fill_steps(nest_pte_t *t, uint64_t n, nest_pte_t e, nest_pte_t step,
+				 bool live)
+{
+	uint64_t k = 0;
+
+	for (; k + 4 <= n; k += 4, e += 4 * step) {
+		nest_fill_one(&t[k], e, live);
+		nest_fill_one(&t[k + 1], e + step, live);
+		nest_fill_one(&t[k + 2], e + 2 * step, live);
+		nest_fill_one(&t[k + 3], e + 3 * step, live);
+	}
+	for (; k < n; k++, e += step)
+		nest_fill_one(&t[k], e, live);
+}
+
+NEST_INLINE nest_pte_t nest_leaf_for(const struct nest_fmt *f, unsigned level, nest_pa_t pa,
+				     nest_pte_t proto, bool contiguous)
+{
+	nest_pte_t e = proto | f->pa_bits(level, pa);
+
+	return contiguous ? f->contig(level, e) : e;
+}
+
+/*
+ * n leaves to the frames from pa on; in contiguous groups of `unit`, if that is not 1. From one to
+ * the next is a constant step, if it leads from the first to the last: not where all of a group
+ * hold one address, nor where high address bits stand elsewhere in an entry and the run carries
+ * into them. Then it is one within each unit.
+ */
+NEST_INLINE void nest_fill_run(const struct nest_fmt *f, unsigned level, nest_pte_t *t, uint64_t n,
+			       nest_pa_t pa, nest_pte_t proto, uint64_t unit, bool live)
+{
+	const bool contiguous = unit > 1;
+	const uint64_t size = nest_span_mask(f, level) + 1;
+	nest_pte_t step = f->pa_bits(level, size);
+	nest_pte_t e = nest_leaf_for(f, level, pa, proto, contiguous), last;
+
+	last = nest_leaf_for(f, level, pa + (n - 1) * size, proto, contiguous);
+	if (last - e == (n - 1) * step) {
+		nest_fill_steps(t, n, e, step, live);
+		return;
+	}
+	for (uint64_t k = 0; k < n; k += unit, pa += unit * size) {
+		e = nest_leaf_for(f, level, pa, proto, contiguous);
+		step = nest_leaf_for(f, level, pa + size, proto, contiguous) - e;
+		nest_fill_steps(&t[k], unit, e, step, live);
 	}
 }
 
@@ -39,13 +81,14 @@ NEST_INLINE void nest_fill(const struct nest_fmt *f, const struct nest_job *job,
 
 	t += i;
 	if (!body) {
-		nest_fill_run(f, level, t, n, pa, proto, false, live);
+		nest_fill_run(f, level, t, n, pa, proto, 1, live);
 		return;
 	}
 	tail = head + body;
-	nest_fill_run(f, level, t, head, pa, proto, false, live);
-	nest_fill_run(f, level, &t[head], body, pa + (head << shift), proto, true, live);
-	nest_fill_run(f, level, &t[tail], n - tail, pa + (tail << shift), proto, false, live);
+	nest_fill_run(f, level, t, head, pa, proto, 1, live);
+	nest_fill_run(f, level, &t[head], body, pa + (head << shift), proto,
+		      (uint64_t)1 << f->contig_shift(job->pt->features, level), live);
+	nest_fill_run(f, level, &t[tail], n - tail, pa + (tail << shift), proto, 1, live);
 }
 
 /*
@@ -190,6 +233,34 @@ NEST_INLINE uint64_t nest_protect_alike(const struct nest_fmt *f, const struct n
 	return k;
 }
 
+/* A group that the range cuts is broken up; the operation may then treat its members apart. */
+NEST_INLINE void nest_open(const struct nest_fmt *f, const struct nest_job *job, enum nest_op op,
+			   unsigned level, nest_pte_t *t, uint64_t i, uint64_t off)
+{
+	if (nest_must_open(f, job, op, level, off, nest_load(&t[i])))
+		nest_rewrite_group(job->rq->gather, t, i, level, off, 0, 0, false);
+}
+
+/* Unmap the n live pages from t[i] on, in a table of level 0, with nobody to report to. */
+NEST_INLINE void nest_clear_pages(const struct nest_fmt *f, struct nest_job *job, uint64_t i,
+				  uint64_t n, uint64_t off)
+{
+	const nest_pte_t absent = job->pt->absent[0];
+	nest_pte_t *t = job->frame[0].t;
+	const uint64_t last = off + (n << nest_shift(f, 0)) - 1;
+	bool changed = false;
+
+	nest_open(f, job, NEST_OP_UNMAP, 0, t, i, off);
+	nest_open(f, job, NEST_OP_UNMAP, 0, t, i + n - 1, last);
+	for (uint64_t k = i; k < i + n; k++) {
+		changed |= f->is_leaf(0, nest_load(&t[k]));
+		nest_store_relaxed(&t[k], absent);
+	}
+	nest_sync_entries(job->pt, &t[i], n);
+	if (changed)
+		nest_gather_range(job->rq->gather, off, last, 0);
+}
+
 /* Unmap, protect or split the n live pages from t[i] on, in a table of level 0. */
 NEST_INLINE void nest_change_pages(const struct nest_fmt *f, struct nest_job *job, enum nest_op op,
 				   uint64_t i, uint64_t n, uint64_t off)
@@ -208,10 +279,8 @@ NEST_INLINE void nest_change_pages(const struct nest_fmt *f, struct nest_job *jo
 		step = 1;
 		if (op != NEST_OP_UNMAP && !f->is_leaf(0, e))
 			continue;
-		if (nest_must_open(f, job, op, 0, at, e)) {
-			nest_rewrite_group(rq->gather, t, i + k, 0, at, 0, 0, false);
-			e = nest_load(&t[i + k]);
-		}
+		nest_open(f, job, op, 0, t, i + k, at);
+		e = nest_load(&t[i + k]);
 		if (op == NEST_OP_UNMAP) {
 			step = nest_clear(f, job, 0, t, i + k, at, e, &changed);
 		} else if (op == NEST_OP_PROTECT && f->contig_shift(pt->features, 0) &&
@@ -261,7 +330,7 @@ NEST_INLINE void nest_private_run(const struct nest_fmt *f, const struct nest_jo
 
 	if (leaf) {
 		e &= ~f->pa_mask(job->pt->features, level);
-		nest_fill_run(f, level, &fr->t[i], n, pa, e, false, false);
+		nest_fill_run(f, level, &fr->t[i], n, pa, e, 1, false);
 		return;
 	}
 	for (uint64_t k = 0; k < n; k++)
@@ -288,6 +357,8 @@ NEST_INLINE void nest_commit_pages(const struct nest_fmt *f, struct nest_job *jo
 		for (uint64_t k = 0; k < n; k++)
 			nest_store_relaxed(&fr->t[i + k], job->rq->word);
 		nest_sync_entries(job->pt, &fr->t[i], n);
+	} else if (op == NEST_OP_UNMAP && !job->rq->gather->release) {
+		nest_clear_pages(f, job, i, n, off);
 	} else {
 		nest_change_pages(f, job, op, i, n, off);
 	}
@@ -392,8 +463,8 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 		}
 	} else if (op == NEST_OP_MAP ? !(rq->flags & NEST_MAP_SKIP_MAPPED)
 				     : (op == NEST_OP_SPLIT ? level > rq->cap : !covered)) {
-		if (!fr->is_private && nest_must_open(f, job, op, level, off, e)) {
-			nest_rewrite_group(rq->gather, fr->t, i, level, off, 0, 0, false);
+		if (!fr->is_private) {
+			nest_open(f, job, op, level, fr->t, i, off);
 			e = nest_load(&fr->t[i]);
 		}
 		nest_descend_private(f, job, level, e, off, *stop);
@@ -410,10 +481,8 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 		nest_sync_entries(pt, &fr->t[i], 1);
 		return false;
 	}
-	if (kind == NEST_PTE_LEAF && nest_must_open(f, job, op, level, off, e)) {
-		nest_rewrite_group(rq->gather, fr->t, i, level, off, 0, 0, false);
-		e = nest_load(&fr->t[i]);
-	}
+	nest_open(f, job, op, level, fr->t, i, off);
+	e = nest_load(&fr->t[i]);
 	if (op == NEST_OP_PROTECT && kind == NEST_PTE_LEAF &&
 	    f->contig_shift(pt->features, level) && f->is_contig(level, e)) {
 		nest_rewrite_group(rq->gather, fr->t, i, level, off, rq->set, rq->clear, true);

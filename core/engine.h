@@ -119,7 +119,9 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 					  .map = nest_operate_any,                                 \
 					  .unmap = nest_operate_any,                               \
 					  .protect = nest_operate_any,                             \
-					  .query = nest_query_any }
+					  .query = nest_query_any,                                 \
+					  .pt_map = nest_map_any,                                  \
+					  .pt_unmap = nest_unmap_any }
 #else
 #define NEST_FORMAT(name, desc)                                                                    \
 	static int name##_map(struct nest_pt *pt, const struct nest_request *rq)                   \
@@ -138,27 +140,27 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 	{                                                                                          \
 		return nest_lookup(&(desc), pt, off, out);                                         \
 	}                                                                                          \
-	static int name##_map_page(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,  \
-				   nest_attr_t attr, struct nest_gather *gather)                   \
+	static int name##_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,    \
+				 nest_attr_t attr, uint32_t flags, struct nest_gather *gather)     \
 	{                                                                                          \
-		if (nest_map_page(&(desc), pt, ia, pa, size, attr, gather))                        \
+		if (nest_map_few(&(desc), pt, ia, pa, size, attr, flags, gather))                  \
 			return NEST_OK;                                                            \
-		return nest_map_any(pt, ia, pa, size, attr, 0, gather);                            \
+		return nest_map_any(pt, ia, pa, size, attr, flags, gather);                        \
 	}                                                                                          \
-	static int name##_unmap_page(struct nest_pt *pt, nest_ia_t ia, uint64_t size,              \
-				     struct nest_gather *gather)                                   \
+	static int name##_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size,                \
+				   uint32_t flags, struct nest_gather *gather)                     \
 	{                                                                                          \
-		if (nest_unmap_page(&(desc), pt, ia, size, gather))                                \
+		if (nest_unmap_few(&(desc), pt, ia, size, flags, gather))                          \
 			return NEST_OK;                                                            \
-		return nest_unmap_any(pt, ia, size, 0, gather);                                    \
+		return nest_unmap_any(pt, ia, size, flags, gather);                                \
 	}                                                                                          \
 	const struct nest_format name = { .fmt = &(desc),                                          \
 					  .map = name##_map,                                       \
 					  .unmap = name##_unmap,                                   \
 					  .protect = name##_protect,                               \
 					  .query = name##_query,                                   \
-					  .map_page = name##_map_page,                             \
-					  .unmap_page = name##_unmap_page }
+					  .pt_map = name##_pt_map,                                 \
+					  .pt_unmap = name##_pt_unmap }
 #endif
 
 #endif

@@ -37,14 +37,11 @@ struct nest_format {
 	const struct nest_fmt *fmt;
 	nest_operation map, unmap, protect;
 	int (*query)(const struct nest_pt *pt, uint64_t off, struct nest_mapping *out);
-	/*
-	 * The public calls without flags, quicker where they are for a single page (core/page.h),
-	 * or NULL.
-	 */
-	int (*map_page)(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
-			nest_attr_t attr, struct nest_gather *gather);
-	int (*unmap_page)(struct nest_pt *pt, nest_ia_t ia, uint64_t size,
-			  struct nest_gather *gather);
+	/* The public calls: nest_map_any() and nest_unmap_any(), or a quick way (core/page.h). */
+	int (*pt_map)(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
+		      nest_attr_t attr, uint32_t flags, struct nest_gather *gather);
+	int (*pt_unmap)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+			struct nest_gather *gather);
 };
 
 /* ---- Table memory ---- */

@@ -157,17 +157,17 @@ int nest_unmap_any(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t fla
 int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, nest_attr_t attr,
 		uint32_t flags, struct nest_gather *gather)
 {
-	if (!flags && nest_is_live(pt) && pt->format->map_page)
-		return pt->format->map_page(pt, ia, pa, size, attr, gather);
-	return nest_map_any(pt, ia, pa, size, attr, flags, gather);
+	if (!nest_is_live(pt))
+		return NEST_E_INVAL;
+	return pt->format->pt_map(pt, ia, pa, size, attr, flags, gather);
 }
 
 int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 		  struct nest_gather *gather)
 {
-	if (!flags && nest_is_live(pt) && pt->format->unmap_page)
-		return pt->format->unmap_page(pt, ia, size, gather);
-	return nest_unmap_any(pt, ia, size, flags, gather);
+	if (!nest_is_live(pt))
+		return NEST_E_INVAL;
+	return pt->format->pt_unmap(pt, ia, size, flags, gather);
 }
 
 int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
