@@ -8,6 +8,7 @@
 set(NEST_CORE_SOURCES
 	core/change.c
 	core/dump.c
+	core/epoch.c
 	core/format.c
 	core/gather.c
 	core/harvest.c
@@ -15,6 +16,7 @@ set(NEST_CORE_SOURCES
 	core/pt_init.c
 	core/rare.c
 	core/reserve.c
+	core/shared.c
 	core/status.c
 	core/walk.c
 )

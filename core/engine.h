@@ -102,14 +102,18 @@ NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *p
 NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
 			    struct nest_mapping *out)
 {
-	unsigned level;
 	nest_pte_t *p, e;
 
-	do {
-		level = nest_walk(f, pt, off, &p, &e);
-	} while (nest_is_limbo(f, level, e));
-	nest_describe(f, pt, level, off, p, e, out);
-	return out->kind == NEST_PTE_LEAF ? NEST_OK : NEST_E_NOTMAPPED;
+	for (unsigned tries = 0; tries < NEST_TRIES; tries++) {
+		unsigned level = nest_walk(f, pt, off, &p, &e);
+
+		if (nest_is_busy(f, pt, level, e))
+			continue;
+		nest_describe(f, pt, level, off, p, e, out);
+		return out->kind == NEST_PTE_LEAF ? NEST_OK : NEST_E_NOTMAPPED;
+	}
+	*out = (struct nest_mapping){ .size = NEST_BIT(f->page_shift), .kind = NEST_PTE_NONE };
+	return NEST_E_BUSY;
 }
 
 /* Instantiate the engine for the descriptor `desc` and define the public format `name`. */

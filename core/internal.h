@@ -28,6 +28,7 @@ struct nest_request {
 	bool groups; /* map: contiguous groups may be made */
 	struct nest_gather *gather;
 	uint64_t *bitmap; /* harvest */
+	uint64_t *done;   /* or NULL; shared mode: bytes finished, if an error comes in the midst */
 };
 
 typedef int (*nest_operation)(struct nest_pt *pt, const struct nest_request *rq);
@@ -181,7 +182,8 @@ NEST_INLINE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct 
 					 unsigned level, nest_pte_t e)
 {
 	if (level > 0 && f->is_table(level, e)) {
-		if (f->absent_is_table && (e == pt->absent[level] || e == pt->lent[level]))
+		if (f->absent_is_table &&
+		    (e == pt->absent[level] || e == pt->lent[level] || e == pt->busy[level]))
 			return NEST_PTE_NONE;
 		return NEST_PTE_TABLE;
 	}
@@ -238,6 +240,11 @@ NEST_INLINE unsigned nest_walk(const struct nest_fmt *f, const struct nest_pt *p
 			 : nest_walk_by(f, pt, &linear, off, p, e);
 }
 
+NEST_INLINE bool nest_is_shared(const struct nest_pt *pt)
+{
+	return (pt->flags & NEST_PT_SHARED) != 0;
+}
+
 /* Has init succeeded and destroy not been called? */
 NEST_INLINE bool nest_is_live(const struct nest_pt *pt)
 {
@@ -270,6 +277,17 @@ NEST_INLINE bool nest_is_limbo(const struct nest_fmt *f, unsigned level, nest_pt
 	return nest_soft_tag_of(e) == NEST_SOFT_LIMBO && !f->is_leaf(level, e) &&
 	       !f->is_table(level, e);
 }
+
+/* Such a word, or one that another CPU has put in an entry while it changes it. */
+NEST_INLINE bool nest_is_busy(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
+			      nest_pte_t e)
+{
+	return nest_is_limbo(f, level, e) ||
+	       (f->absent_is_table && nest_is_shared(pt) && e == pt->busy[level]);
+}
+
+/* So often a call goes back to the root before it gives up with NEST_E_BUSY. */
+enum { NEST_TRIES = 1024 };
 
 /*
  * The smallest pages as which a TLB may hold what stood at `level`: a hole that is walked down to a
@@ -395,6 +413,8 @@ NEST_INLINE uint64_t nest_groups(const struct nest_fmt *f, const struct nest_pt 
 int nest_prepare(struct nest_pt *pt, struct nest_reserve *r, uint64_t n);
 /* Take one prepared table; there is one by construction. */
 nest_pa_t nest_take(struct nest_pt *pt, struct nest_reserve *r);
+/* Put one back that was taken and never linked. */
+void nest_put(struct nest_pt *pt, struct nest_reserve *r, nest_pa_t table);
 /* Give back what was not taken. */
 void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r);
 /*
@@ -402,6 +422,13 @@ void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r);
  * grace period where it has one.
  */
 void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level);
+/*
+ * A 64-bit value in entries i and i + 1 of a table that waits for its end. The first
+ * NEST_LIMBO_OWN entries are nest_free_table()'s.
+ */
+enum { NEST_LIMBO_OWN = 8 };
+uint64_t nest_limbo_get(const nest_pte_t *t, unsigned i);
+void nest_limbo_set(nest_pte_t *t, unsigned i, uint64_t value, nest_pte_t soft_bits);
 /*
  * Ask the host for `size` bytes. NEST_E_NOMEM; NEST_E_ALIGN, NEST_E_RANGE: what it gave is no use.
  */
@@ -496,8 +523,10 @@ int nest_map_any(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, 
 int nest_unmap_any(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 		   struct nest_gather *gather);
 
-/* ---- Operations with a run-time descriptor (rare.c, walk.c) ---- */
+/* ---- Operations with a run-time descriptor (rare.c, walk.c, shared.c) ---- */
 
+/* Shared mode: map, mark, unmap, protect, split. */
+int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq);
 /* The engine for any format and rq->op; the query. */
 int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq);
 int nest_query_any(const struct nest_pt *pt, uint64_t off, struct nest_mapping *out);

@@ -52,13 +52,17 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 		mapped |= f->is_leaf(0, nest_load(&p[k]));
 	if (mapped)
 		return false;
-	if (n == 1)
+	if (nest_is_shared(pt)) {
+		if (n > 1 || nest_is_busy(f, pt, 0, e) ||
+		    !nest_cas(p, &e, proto | f->pa_bits(0, pa)))
+			return false;
+	} else if (n == 1)
 		nest_store(p, proto | f->pa_bits(0, pa));
 	else
 		nest_fill_run(f, 0, p, n, pa, proto, 1, true);
 	nest_sync_entries(pt, p, n);
 	if (f->fresh_flush(features)) {
-		if (gather)
+		if (gather && !nest_is_shared(pt))
 			nest_gather_range(gather, off, off + size - 1, 0);
 		else
 			nest_flush_now(pt, off, off + size - 1, 0, true);
@@ -76,7 +80,7 @@ NEST_INLINE bool nest_unmap_few(const struct nest_fmt *f, struct nest_pt *pt, ne
 	uint64_t off, i;
 
 	if ((flags & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) || !nest_is_few(f, pt, ia, size, &off) ||
-	    pt->top == 0)
+	    pt->top == 0 || nest_is_shared(pt))
 		return false;
 	if (gather && (gather->pt != pt || gather->release))
 		return false;

@@ -39,24 +39,31 @@ static int begin(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags
 	return nest_range(pt, ia, size, &rq->first, &rq->last);
 }
 
-/* Without a gather of the caller's, flush and free before returning. */
+/*
+ * Without a gather of the caller's, and always in shared mode, flush and free before returning:
+ * there, what is not flushed keeps others out.
+ */
 static int run(struct nest_pt *pt, nest_operation operation, struct nest_request *rq)
 {
 	struct nest_gather own;
 	int err;
 
-	if (rq->gather)
+	if (rq->gather && !nest_is_shared(pt))
 		return operation(pt, rq);
-	nest_gather_init(&own, pt);
-	rq->gather = &own;
+	if (!rq->gather) {
+		nest_gather_init(&own, pt);
+		rq->gather = &own;
+	}
 	err = operation(pt, rq);
-	nest_gather_sync(&own);
+	nest_gather_sync(rq->gather);
 	return err;
 }
 
 /* What was unmapped there must be flushed before something else may take its place. */
 static int operate_map(struct nest_pt *pt, const struct nest_request *rq)
 {
+	if (nest_is_shared(pt))
+		return nest_operate_shared(pt, rq);
 	nest_gather_settle(rq->gather, rq->first, rq->last);
 	return pt->format->map(pt, rq);
 }
@@ -64,9 +71,22 @@ static int operate_map(struct nest_pt *pt, const struct nest_request *rq)
 /* A page whose memory type changes may not meet what the TLB still has of it in another size. */
 static int operate_protect(struct nest_pt *pt, const struct nest_request *rq)
 {
+	if (nest_is_shared(pt))
+		return nest_operate_shared(pt, rq);
 	if (rq->clear & NEST_MT_MASK)
 		nest_gather_settle(rq->gather, rq->first, rq->last);
 	return pt->format->protect(pt, rq);
+}
+
+static int operate_unmap(struct nest_pt *pt, const struct nest_request *rq)
+{
+	return nest_is_shared(pt) ? nest_operate_shared(pt, rq) : pt->format->unmap(pt, rq);
+}
+
+/* Mark and split. */
+static int operate_other(struct nest_pt *pt, const struct nest_request *rq)
+{
+	return nest_is_shared(pt) ? nest_operate_shared(pt, rq) : nest_operate_any(pt, rq);
 }
 
 static int map_request(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
@@ -151,7 +171,7 @@ int nest_unmap_any(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t fla
 	struct nest_request rq;
 	int err = unmap_request(pt, ia, size, flags, gather, &rq);
 
-	return err ? err : run(pt, pt->format->unmap, &rq);
+	return err ? err : run(pt, operate_unmap, &rq);
 }
 
 int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, nest_attr_t attr,
@@ -221,7 +241,7 @@ int nest_pt_mark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value
 		  pt->format->fmt->soft_bits(pt->features, 0);
 	if (rq.cap >= pt->format->fmt->mark_levels)
 		rq.cap = (uint8_t)(pt->format->fmt->mark_levels - 1);
-	return run(pt, nest_operate_any, &rq);
+	return run(pt, operate_other, &rq);
 }
 
 int nest_pt_split(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned level,
@@ -236,7 +256,7 @@ int nest_pt_split(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned leve
 		return NEST_E_UNSUPPORTED;
 	rq.op = NEST_OP_SPLIT;
 	rq.cap = (uint8_t)level;
-	return run(pt, nest_operate_any, &rq);
+	return run(pt, operate_other, &rq);
 }
 
 int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather)
@@ -244,6 +264,8 @@ int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_g
 	struct nest_request rq;
 	int err = begin(pt, ia, size, 0, gather, &rq);
 
+	if (!err && nest_is_shared(pt))
+		err = NEST_E_UNSUPPORTED;
 	return err ? err : run(pt, nest_operate_merge, &rq);
 }
 
@@ -291,14 +313,17 @@ uint64_t nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t siz
 
 /*
  * Cut the request down to its first `budget` entries or so, at a place where the one-shot would end
- * a page or group too, and say how many bytes are left in it.
+ * a page or group too. NEST_E_BUSY.
  */
-static uint64_t cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget, bool map)
+static int cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget, bool map)
 {
 	const struct nest_fmt *f = pt->format->fmt;
 	uint64_t end = rq->last, unit = 0;
+	int err = nest_walk_range(pt, rq->first, rq->last, 0, NULL, &budget, &end);
 
-	if (nest_walk_range(pt, rq->first, rq->last, 0, NULL, &budget, &end) == NEST_OK)
+	if (err == NEST_E_BUSY)
+		return err;
+	if (err == NEST_OK)
 		end = rq->last;
 	if (map) {
 		unsigned level = rq->cap, cs;
@@ -321,20 +346,23 @@ static uint64_t cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget
 	if (end > rq->last)
 		end = rq->last;
 	rq->last = end;
-	return end - rq->first + 1;
+	return NEST_OK;
 }
 
 static int run_some(struct nest_pt *pt, nest_operation operation, struct nest_request *rq,
 		    uint64_t budget, uint64_t *done, bool map)
 {
-	uint64_t all = rq->last, part = cut(pt, rq, budget, map);
-	bool complete = rq->last == all;
-	int err = run(pt, operation, rq);
+	uint64_t all = rq->last;
+	int err = cut(pt, rq, budget, map);
 
-	*done = err ? 0 : part;
 	if (err)
 		return err;
-	return complete ? NEST_OK : NEST_E_AGAIN;
+	rq->done = done;
+	err = run(pt, operation, rq);
+	if (err)
+		return err;
+	*done = rq->last - rq->first + 1;
+	return rq->last == all ? NEST_OK : NEST_E_AGAIN;
 }
 
 int nest_pt_map_some(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
@@ -361,7 +389,7 @@ int nest_pt_unmap_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t
 		return NEST_E_INVAL;
 	*done = 0;
 	err = unmap_request(pt, ia, size, flags, gather, &rq);
-	return err ? err : run_some(pt, pt->format->unmap, &rq, budget, done, false);
+	return err ? err : run_some(pt, operate_unmap, &rq, budget, done, false);
 }
 
 int nest_pt_protect_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,

@@ -51,7 +51,11 @@ static int check_config(const struct nest_pt_config *c)
 	    !c->host->tlb_flush || (c->flags & ~(NEST_PT_SHARED | NEST_PT_UPPER)))
 		return NEST_E_INVAL;
 	f = c->format->fmt;
-	if ((c->features & ~f->features) || (c->flags & NEST_PT_SHARED))
+	if ((c->flags & NEST_PT_SHARED) && !c->host->defer)
+		return NEST_E_INVAL;
+	/* Members of a group cannot change one by one. */
+	if ((c->features & ~f->features) ||
+	    ((c->flags & NEST_PT_SHARED) && (c->features & NEST_FEAT_CONTIG)))
 		return NEST_E_UNSUPPORTED;
 	if ((c->flags & NEST_PT_UPPER) && f->ia_kind != NEST_IA_SPLIT)
 		return NEST_E_UNSUPPORTED;
@@ -63,6 +67,24 @@ static int check_config(const struct nest_pt_config *c)
 	if (oa_bits > f->oa_max(c->features) || oa_bits <= f->page_shift)
 		return NEST_E_RANGE;
 	return NEST_OK;
+}
+
+/* A word for entries that are being changed: invalid to walkers, and like no other. */
+static int make_busy(struct nest_pt *pt, unsigned level)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	nest_pa_t table;
+	int err;
+
+	if (level == 0 || !f->absent_is_table) {
+		pt->busy[level] = nest_soft_word(NEST_SOFT_LIMBO, 0) |
+				  f->soft_bits(pt->features, level);
+		return NEST_OK;
+	}
+	err = new_table(pt, level - 1, nest_table_size(pt), &table);
+	if (!err)
+		pt->busy[level] = f->absent(pt->features, level, table);
+	return err;
 }
 
 int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *c)
@@ -97,7 +119,9 @@ int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *c)
 		pt->absent[l] = f->absent(c->features, l, pt->invalid[l - 1]);
 	}
 	for (unsigned l = 0; l <= pt->top; l++)
-		pt->lent[l] = pt->absent[l];
+		pt->lent[l] = pt->busy[l] = pt->absent[l];
+	for (unsigned l = 0; l <= pt->top && nest_is_shared(pt) && !err; l++)
+		err = make_busy(pt, l);
 	if (!err)
 		err = new_table(pt, pt->top, nest_pt_root_size(pt), &pt->root);
 	if (err) {
@@ -143,6 +167,11 @@ void nest_pt_destroy(struct nest_pt *pt)
 	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++) {
 		if (pt->invalid[l] != NEST_PA_NONE)
 			pt->host->free(pt->ctx, pt->invalid[l], (size_t)nest_table_size(pt));
+	}
+	for (unsigned l = 1; l <= pt->top && pt->format->fmt->absent_is_table; l++) {
+		if (pt->busy[l] != pt->absent[l])
+			pt->host->free(pt->ctx, pt->format->fmt->table_pa(pt->busy[l]),
+				       (size_t)nest_table_size(pt));
 	}
 	if (pt->pinned != NEST_PA_NONE)
 		pt->host->free(pt->ctx, pt->pinned, (size_t)nest_table_size(pt));

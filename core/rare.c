@@ -276,8 +276,9 @@ int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64
 		return err;
 	if ((first | size) & nest_span_mask(src->format->fmt, src->top))
 		return NEST_E_ALIGN;
-	if (src->top == 0 || (dst->lent[dst->top] != dst->absent[dst->top] &&
-			      dst->lent[dst->top] != src->absent[src->top]))
+	if (src->top == 0 || nest_is_shared(src) ||
+	    (dst->lent[dst->top] != dst->absent[dst->top] &&
+	     dst->lent[dst->top] != src->absent[src->top]))
 		return NEST_E_UNSUPPORTED;
 	a = first >> nest_shift(src->format->fmt, src->top);
 	b = last >> nest_shift(src->format->fmt, src->top);

@@ -69,10 +69,25 @@ int nest_prepare(struct nest_pt *pt, struct nest_reserve *r, uint64_t n)
 	return err;
 }
 
+/* Tables come and go on many CPUs at once in shared mode. */
+static void count(struct nest_pt *pt, uint64_t n)
+{
+	if (nest_is_shared(pt))
+		(void)__atomic_fetch_add(&pt->nr_tables, n, __ATOMIC_RELAXED);
+	else
+		pt->nr_tables += n;
+}
+
 nest_pa_t nest_take(struct nest_pt *pt, struct nest_reserve *r)
 {
-	pt->nr_tables++;
+	count(pt, 1);
 	return pop(pt, pt->reserve && pt->reserve->count ? pt->reserve : r);
+}
+
+void nest_put(struct nest_pt *pt, struct nest_reserve *r, nest_pa_t table)
+{
+	count(pt, -(uint64_t)1);
+	push(pt, r, table);
 }
 
 void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r)
@@ -81,48 +96,49 @@ void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r)
 }
 
 /*
- * A table in its grace period may still be read by queries, but by no walker. It holds what is
- * needed to free it in its first entries, so that a list needs no memory; a query that meets such a
- * word begins again at the root, and elsewhere in the table still finds what was mapped.
+ * A table in its grace period may still be read by other CPUs, but by no walker. It holds what is
+ * needed to free it in its first entries, so that a list needs no memory; who meets such a word
+ * begins again at the root. Elsewhere in the table a query still finds what was mapped.
  */
-enum { LIMBO_HOST = 0, LIMBO_CTX = 2, LIMBO_PA = 4, LIMBO_SIZE = 6, LIMBO_WORDS = 8 };
+enum { LIMBO_HOST = 0, LIMBO_CTX = 2, LIMBO_PA = 4, LIMBO_SIZE = 6 };
 
-static uint64_t limbo_value(const nest_pte_t *t, unsigned i)
+uint64_t nest_limbo_get(const nest_pte_t *t, unsigned i)
 {
-	return nest_soft_value(t[i]) | nest_soft_value(t[i + 1]) << 32;
+	return nest_soft_value(nest_load(&t[i])) | nest_soft_value(nest_load(&t[i + 1])) << 32;
+}
+
+void nest_limbo_set(nest_pte_t *t, unsigned i, uint64_t value, nest_pte_t soft_bits)
+{
+	nest_store(&t[i], nest_soft_word(NEST_SOFT_LIMBO, (uint32_t)value) | soft_bits);
+	nest_store(&t[i + 1], nest_soft_word(NEST_SOFT_LIMBO, value >> 32) | soft_bits);
 }
 
 static void limbo_end(void *arg)
 {
 	const nest_pte_t *t = arg;
-	const struct nest_host *host = (const struct nest_host *)(uintptr_t)limbo_value(t,
-											LIMBO_HOST);
+	const struct nest_host *host = (const struct nest_host *)(uintptr_t)nest_limbo_get(
+		t, LIMBO_HOST);
 
-	host->free((void *)(uintptr_t)limbo_value(t, LIMBO_CTX), limbo_value(t, LIMBO_PA),
-		   (size_t)limbo_value(t, LIMBO_SIZE));
+	host->free((void *)(uintptr_t)nest_limbo_get(t, LIMBO_CTX), nest_limbo_get(t, LIMBO_PA),
+		   (size_t)nest_limbo_get(t, LIMBO_SIZE));
 }
 
 /* Let the host have it when nobody reads it any more. */
 static void defer_free(struct nest_pt *pt, nest_pa_t table, unsigned level)
 {
-	const uint64_t word[LIMBO_WORDS] = { [LIMBO_HOST] = (uintptr_t)pt->host,
-					     [LIMBO_CTX] = (uintptr_t)pt->ctx,
-					     [LIMBO_PA] = table,
-					     [LIMBO_SIZE] = nest_table_size(pt) };
+	const nest_pte_t soft_bits = pt->format->fmt->soft_bits(pt->features, level);
 	nest_pte_t *t = nest_va(pt, table);
 
-	for (unsigned i = 0; i < LIMBO_WORDS; i++) {
-		uint64_t half = (uint32_t)(i % 2 ? word[i - 1] >> 32 : word[i]);
-
-		nest_store(&t[i], nest_soft_word(NEST_SOFT_LIMBO, half) |
-					  pt->format->fmt->soft_bits(pt->features, level));
-	}
+	nest_limbo_set(t, LIMBO_HOST, (uintptr_t)pt->host, soft_bits);
+	nest_limbo_set(t, LIMBO_CTX, (uintptr_t)pt->ctx, soft_bits);
+	nest_limbo_set(t, LIMBO_PA, table, soft_bits);
+	nest_limbo_set(t, LIMBO_SIZE, nest_table_size(pt), soft_bits);
 	pt->host->defer(pt->ctx, limbo_end, t);
 }
 
 void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level)
 {
-	pt->nr_tables--;
+	count(pt, -(uint64_t)1);
 	if (pt->host->defer)
 		defer_free(pt, table, level);
 	else
@@ -150,6 +166,6 @@ void nest_reserve_drain(struct nest_reserve *r, struct nest_pt *pt)
 
 void nest_pt_use_reserve(struct nest_pt *pt, struct nest_reserve *r)
 {
-	if (nest_is_live(pt))
+	if (nest_is_live(pt) && !nest_is_shared(pt))
 		pt->reserve = r;
 }

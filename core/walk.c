@@ -13,7 +13,7 @@ int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uin
 	const struct nest_fmt *f = pt->format->fmt;
 	const nest_pte_t *table[NEST_MAX_LEVELS];
 	uint64_t off = first, stop, seen = 0;
-	unsigned level = pt->top;
+	unsigned level = pt->top, tries = 0;
 
 	table[level] = nest_va(pt, pt->root);
 	for (;; off = stop + 1) {
@@ -26,7 +26,9 @@ int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uin
 			*stopped = off - 1;
 			return NEST_E_AGAIN;
 		}
-		if (nest_is_limbo(f, level, e)) {
+		if (nest_is_busy(f, pt, level, e)) {
+			if (++tries == NEST_TRIES)
+				return NEST_E_BUSY;
 			level = pt->top;
 			stop = off - 1;
 			continue;
@@ -55,6 +57,7 @@ int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uin
 		if (stop >= last)
 			return NEST_OK;
 		seen++;
+		tries = 0;
 		while (level < pt->top && stop == nest_table_last(f, pt, level, off))
 			level++;
 	}

@@ -10,6 +10,7 @@
 
 #include <nest/attr.h>
 #include <nest/base.h>
+#include <nest/epoch.h>
 #include <nest/fault.h>
 #include <nest/format.h>
 #include <nest/gather.h>

@@ -58,6 +58,7 @@ struct nest_pt {
 	nest_pa_t pinned;                   /* bitmap of shared root entries, or NEST_PA_NONE */
 	nest_pte_t absent[NEST_MAX_LEVELS]; /* what stands for nothing, by level */
 	nest_pte_t lent[NEST_MAX_LEVELS];   /* the same in tables linked by nest_pt_share() */
+	nest_pte_t busy[NEST_MAX_LEVELS];   /* shared mode: in an entry that is being changed */
 	nest_pa_t invalid[NEST_MAX_LEVELS]; /* all-absent tables (LoongArch), or NEST_PA_NONE */
 	struct nest_reserve *reserve;
 	uint64_t nr_tables;

@@ -190,6 +190,10 @@ static struct call draw(struct world *w)
 		    c.level >= nest_pt_levels(&w->pt))
 			c.want = NEST_E_UNSUPPORTED;
 		break;
+	case MERGE:
+		if (w->shared)
+			c.want = NEST_E_UNSUPPORTED;
+		break;
 	default:
 		break;
 	}
@@ -373,7 +377,7 @@ static void one_call(struct world *w)
 	if (!err)
 		forget_overwritten(w, &c);
 	world_done(w, c.a, c.b, err, stores);
-	if (!w->gathering)
+	if (!w->gathering || w->shared)
 		world_synced(w);
 }
 

@@ -74,12 +74,17 @@ static void no_flush(void *ctx, const struct nest_flush *what)
 	(void)ctx, (void)what;
 }
 
+static void no_defer(void *ctx, void (*fn)(void *arg), void *arg)
+{
+	(void)ctx, (void)fn, (void)arg;
+}
+
 /* Init comes as far as asking for memory when it has found nothing wrong. */
 static bool is_legal(const struct setup *s)
 {
-	const struct nest_host host = { .alloc = no_memory,
-					.free = no_free,
-					.tlb_flush = no_flush };
+	const struct nest_host host = {
+		.alloc = no_memory, .free = no_free, .tlb_flush = no_flush, .defer = no_defer
+	};
 	const struct nest_pt_config config = { .format = s->format,
 					       .ia_bits = s->ia_bits,
 					       .features = s->features,
@@ -127,6 +132,8 @@ unsigned setup_all(struct setup *list)
 				s.flags = 0;
 				s.modes = modes_of(&s);
 				n = add(list, n, &s);
+				s.flags = NEST_PT_SHARED;
+				n = add(list, n, &s);
 				s.flags = NEST_PT_UPPER;
 				if (family_of(&s) == ARM_EL1)
 					n = add(list, n, &s);
@@ -138,8 +145,9 @@ unsigned setup_all(struct setup *list)
 
 void setup_name(const struct setup *s, char *text, size_t size)
 {
-	snprintf(text, size, "%s ia %u features 0x%x%s", s->info.name, s->ia_bits, s->features,
-		 s->flags & NEST_PT_UPPER ? " upper" : "");
+	snprintf(text, size, "%s ia %u features 0x%x%s%s", s->info.name, s->ia_bits, s->features,
+		 s->flags & NEST_PT_UPPER ? " upper" : "",
+		 s->flags & NEST_PT_SHARED ? " shared" : "");
 }
 
 /* ---- Registers ---- */

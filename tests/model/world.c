@@ -576,6 +576,7 @@ bool world_open(struct world *w, const struct setup *setup, uint64_t seed)
 	w->hardware_writes = setup->features & NEST_FEAT_HW_AD ||
 			     !strcmp(setup->info.name, "npt") ||
 			     !strcmp(setup->info.name, "x86-64");
+	w->shared = setup->flags & NEST_PT_SHARED;
 	/* Hardware that updates entries does so in memory that is coherent. */
 	coherent = w->hardware_writes || world_random(w, 2);
 	w->host = (struct nest_host){ .alloc = host_alloc,
@@ -583,7 +584,8 @@ bool world_open(struct world *w, const struct setup *setup, uint64_t seed)
 				      .to_virt = host_to_virt,
 				      .tlb_flush = host_flush,
 				      .sync = coherent ? NULL : host_sync,
-				      .defer = world_random(w, 3) ? NULL : host_defer };
+				      .defer = !w->shared && world_random(w, 3) ? NULL
+										: host_defer };
 	ram_open(&w->ram, coherent);
 	snprintf(w->doing, sizeof(w->doing), "init");
 	if (nest_pt_init(&w->pt, &config) != NEST_OK)
@@ -602,8 +604,11 @@ bool world_open(struct world *w, const struct setup *setup, uint64_t seed)
 	for (unsigned k = 0; k < w->segments; k++)
 		w->segment[k].seen[0] = w->segment[k].state;
 	add_probes(w);
-	/* For frames, or for a size alone: what has to go before what comes may be there. */
-	w->breaks = setup->info.break_before_make ||
+	/*
+	 * For frames, or for a size alone: what has to go before what comes may be there. In shared
+	 * mode it always goes before.
+	 */
+	w->breaks = w->shared || setup->info.break_before_make ||
 		    !w->tlb.mmu->may_coexist(&w->tlb.regs, &small, &large);
 	current = w;
 	tlb_judge(&w->tlb);

@@ -64,6 +64,7 @@ struct world {
 	nest_attr_t attr[WORLD_ATTRS];
 	unsigned attrs;
 	uint8_t segment_of[TLB_PROBES];
+	bool shared;                 /* NEST_PT_SHARED: every call syncs */
 	bool breaks;                 /* the format has changes that need break-before-make */
 	bool may_vanish[TLB_PROBES]; /* while an operation runs: break-before-make is its right */
 	struct written written[TLB_PROBES];

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Epochs. A CPU inside shows the epoch in which it came; the epoch moves on when every CPU inside
+ * shows the present one, so that one which came in epoch n holds it at n + 1 at most. What was
+ * taken out in epoch n can be known to CPUs that came in n or before: when it is n + 2 they have
+ * left, and it is freed. Who frees is inside itself, in n + 2: the lists then in use are those of
+ * n + 1 to n + 3, hence four.
+ *
+ * A CPU that was slow to show an epoch which has passed meanwhile only delays; who frees must not
+ * have been.
+ *
+ * A table that waits holds the callback and the next table in words of its own (see
+ * nest_free_table()).
+ */
+#include <nest/epoch.h>
+
+#include "core/internal.h"
+
+enum { NEXT = NEST_LIMBO_OWN, CALL = NEXT + 2 };
+
+int nest_epoch_init(struct nest_epoch *e, struct nest_epoch_slot *slot, unsigned cpus)
+{
+	if (!e || !slot || !cpus)
+		return NEST_E_INVAL;
+	*e = (struct nest_epoch){ .slot = slot, .cpus = cpus, .now = 1 };
+	for (unsigned i = 0; i < cpus; i++)
+		slot[i] = (struct nest_epoch_slot){ 0 };
+	return NEST_OK;
+}
+
+void nest_epoch_enter(struct nest_epoch *e, unsigned cpu)
+{
+	uint64_t now = __atomic_load_n(&e->now, __ATOMIC_ACQUIRE);
+
+	/* Whoever moves the epoch on sees it, or has done so before anything is read. */
+	__atomic_exchange_n(&e->slot[cpu].seen, now, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void nest_epoch_exit(struct nest_epoch *e, unsigned cpu)
+{
+	__atomic_store_n(&e->slot[cpu].seen, 0, __ATOMIC_RELEASE);
+}
+
+void nest_epoch_defer(struct nest_epoch *e, void (*fn)(void *arg), void *arg)
+{
+	nest_pte_t *table = arg, soft_bits = nest_load(table) & ~(NEST_MARK_MAX << 12);
+	void **list = &e->list[__atomic_load_n(&e->now, __ATOMIC_ACQUIRE) % 4];
+	void *next = __atomic_load_n(list, __ATOMIC_RELAXED);
+
+	(void)__atomic_fetch_add(&e->waiting, 1, __ATOMIC_RELAXED);
+	nest_limbo_set(table, CALL, (uintptr_t)fn, soft_bits);
+	do {
+		nest_limbo_set(table, NEXT, (uintptr_t)next, soft_bits);
+	} while (!__atomic_compare_exchange_n(list, &next, arg, true, __ATOMIC_RELEASE,
+					      __ATOMIC_RELAXED));
+}
+
+/* Does every CPU that is inside show this epoch? */
+static bool all_show(const struct nest_epoch *e, uint64_t now)
+{
+	for (unsigned i = 0; i < e->cpus; i++) {
+		uint64_t seen = __atomic_load_n(&e->slot[i].seen, __ATOMIC_ACQUIRE);
+
+		if (seen && seen != now)
+			return false;
+	}
+	return true;
+}
+
+uint64_t nest_epoch_poll(struct nest_epoch *e, unsigned cpu)
+{
+	nest_pte_t *table = NULL;
+	uint64_t now;
+
+	nest_epoch_enter(e, cpu);
+	now = __atomic_load_n(&e->slot[cpu].seen, __ATOMIC_RELAXED);
+	if (now == __atomic_load_n(&e->now, __ATOMIC_SEQ_CST)) {
+		uint64_t expected = now;
+
+		table = __atomic_exchange_n(&e->list[(now + 2) % 4], NULL, __ATOMIC_ACQUIRE);
+		if (all_show(e, now))
+			(void)__atomic_compare_exchange_n(&e->now, &expected, now + 1, false,
+							  __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	}
+	nest_epoch_exit(e, cpu);
+	while (table) {
+		void (*fn)(void *) = (void (*)(void *))(uintptr_t)nest_limbo_get(table, CALL);
+		void *next = (void *)(uintptr_t)nest_limbo_get(table, NEXT);
+
+		fn(table);
+		(void)__atomic_fetch_sub(&e->waiting, 1, __ATOMIC_RELAXED);
+		table = next;
+	}
+	return __atomic_load_n(&e->waiting, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shared mode: changes by many CPUs at once, without a lock around them.
+ *
+ * An entry changes by compare-and-exchange, from what the decision was made on. Where it must be
+ * invalid meanwhile (a page goes, its size changes, the format asks for break-before-make) it is
+ * locked: it holds pt->busy[level], which walkers take for absent, until the flush is over and the
+ * CPU that locked it stores the new value. Who meets that word goes back to the root, and after
+ * some turns gives up with NEST_E_BUSY. So no CPU installs anything where a TLB may still hold what
+ * was there.
+ *
+ * A table is removed when it is empty: its parent entry is locked, then each of its own, which are
+ * absent, for good; if one is not, all is put back. Whoever is still on the way through it meets
+ * locked entries only. It is freed after the flush and a grace period of the host's.
+ *
+ * A call makes two passes by the same code. The first stores nothing: it finds every reason to
+ * refuse and counts tables, so that an error leaves everything as it was, unless another CPU
+ * changes the very same pages between the two.
+ */
+#include "core/commit.h"
+
+enum { LOCKS = 512 };
+
+/* A status inside this file: begin again behind what is done, from the root. */
+enum { AGAIN = 1 };
+
+struct shared {
+	struct nest_pt *pt;
+	const struct nest_fmt *f;
+	const struct nest_request *rq;
+	bool dry;                          /* the first pass */
+	uint64_t need;                     /* tables that it has counted */
+	nest_pte_t proto[NEST_MAX_LEVELS]; /* map: leaf for address 0, by level */
+	struct nest_reserve spare;
+	/* What of one table this call has locked: entries from `base` on, the first for base_off.
+	 */
+	nest_pte_t *t;
+	unsigned level;
+	uint64_t base, base_off;
+	uint64_t locked[LOCKS / 64];
+	bool any;
+};
+
+/* One entry, and the part [off, stop] of it that is in the range. */
+struct place {
+	nest_pte_t *t;
+	uint64_t i;
+	unsigned level;
+	uint64_t off, stop;
+	nest_pte_t e;
+};
+
+static bool is_whole(const struct shared *s, const struct place *at)
+{
+	return at->stop - at->off == nest_span_mask(s->f, at->level);
+}
+
+static nest_pte_t new_leaf(const struct shared *s, unsigned level, uint64_t off)
+{
+	return s->proto[level] | s->f->pa_bits(level, off + s->rq->delta);
+}
+
+static bool needs_break(const struct shared *s, unsigned level, nest_pte_t from, nest_pte_t to)
+{
+	/* What spares a break relies on one CPU's order of changes. */
+	return s->f->needs_break(s->pt->features & ~NEST_FEAT_BBM2, level, from, to);
+}
+
+/* What was invalid until now may be in a TLB as such. */
+static void gather_fresh(const struct shared *s, uint64_t first, uint64_t last, unsigned level)
+{
+	if (s->f->fresh_flush(s->pt->features))
+		nest_gather_range(s->rq->gather, first, last,
+				  nest_cached_level(s->f, s->pt->features, level));
+}
+
+/* ---- Locks ---- */
+
+static bool lock(const struct shared *s, const struct place *at)
+{
+	nest_pte_t e = at->e;
+
+	if (!nest_cas(&at->t[at->i], &e, s->pt->busy[at->level]))
+		return false;
+	nest_sync_entries(s->pt, &at->t[at->i], 1);
+	return true;
+}
+
+static void unlock(const struct shared *s, const struct place *at, nest_pte_t to)
+{
+	nest_store(&at->t[at->i], to);
+	nest_sync_entries(s->pt, &at->t[at->i], 1);
+}
+
+/* Flush and report what was locked, and give each entry the value that it is to have. */
+static void unlock_all(struct shared *s)
+{
+	const struct nest_request *rq = s->rq;
+
+	if (!s->any)
+		return;
+	nest_gather_sync(rq->gather);
+	for (uint64_t k = 0; k < LOCKS; k++) {
+		uint64_t off = s->base_off + (k << nest_shift(s->f, s->level));
+		nest_pte_t *p = &s->t[s->base + k];
+
+		if (!(s->locked[k / 64] >> k % 64 & 1))
+			continue;
+		if (rq->op == NEST_OP_MAP) {
+			nest_store(p, new_leaf(s, s->level, off));
+			gather_fresh(s, off, off | nest_span_mask(s->f, s->level), s->level);
+		} else {
+			nest_store(p, s->pt->absent[s->level]);
+		}
+		nest_sync_entries(s->pt, p, 1);
+	}
+	for (unsigned w = 0; w < LOCKS / 64; w++)
+		s->locked[w] = 0;
+	s->any = false;
+}
+
+/* Take a leaf out, until unlock_all(); `report`: its frame is not mapped there any more. */
+static bool take(struct shared *s, const struct place *at, bool report)
+{
+	struct nest_gather *g = s->rq->gather;
+	nest_pa_t pa = nest_entry_pa(s->pt, at->level, at->off, at->e);
+	uint64_t k;
+
+	if (s->any && at->i - s->base >= LOCKS)
+		unlock_all(s);
+	if (!lock(s, at))
+		return false;
+	if (!s->any) {
+		s->t = at->t;
+		s->level = at->level;
+		s->base = at->i;
+		s->base_off = at->off;
+		s->any = true;
+	}
+	k = at->i - s->base;
+	s->locked[k / 64] |= NEST_BIT(k % 64);
+	if (report && g->release)
+		nest_gather_leaves(g, at->level, at->off, nest_span_mask(s->f, at->level) + 1, pa,
+				   nest_leaf_attr(s->pt, at->level, at->e), false);
+	else
+		nest_gather_range(g, at->off, at->stop, at->level);
+	return true;
+}
+
+/* ---- One entry ---- */
+
+/* Put `to` in place of nothing, or of a mark. */
+static int install(const struct shared *s, const struct place *at, nest_pte_t to)
+{
+	nest_pte_t e = at->e;
+
+	if (s->dry || e == to)
+		return NEST_OK;
+	if (!nest_cas(&at->t[at->i], &e, to))
+		return AGAIN;
+	nest_sync_entries(s->pt, &at->t[at->i], 1);
+	if (s->f->is_leaf(at->level, to))
+		gather_fresh(s, at->off, at->stop, at->level);
+	return NEST_OK;
+}
+
+/* The new table's entries: what the old one stands for, and a first run of the leaves to map. */
+static void fill_table(const struct shared *s, struct place *at, nest_pte_t *t)
+{
+	const unsigned level = at->level - 1;
+	const uint64_t mask = nest_span_mask(s->f, level), off = at->off;
+	const uint64_t first = nest_index(s->f, s->pt, level, off);
+	uint64_t n = 0;
+
+	if (s->rq->op == NEST_OP_MAP && level <= s->rq->cap && !(off & mask) &&
+	    !s->f->is_leaf(at->level, at->e))
+		n = (at->stop - off + 1) >> nest_shift(s->f, level);
+	for (uint64_t k = 0; k < (uint64_t)1 << s->f->index_bits; k++) {
+		if (k >= first && k - first < n)
+			t[k] = new_leaf(s, level, off + ((k - first) << nest_shift(s->f, level)));
+		else
+			t[k] = nest_derive(s->pt, level, at->e, k);
+	}
+	at->stop = off + (n << nest_shift(s->f, level)) - 1;
+	nest_sync_entries(s->pt, t, (uint64_t)1 << s->f->index_bits);
+}
+
+/* A table in place of an entry that is treated in parts. */
+static int open_entry(struct shared *s, struct place *at)
+{
+	const struct nest_request *rq = s->rq;
+	const bool leaf = s->f->is_leaf(at->level, at->e);
+	const uint64_t first = at->off & ~nest_span_mask(s->f, at->level);
+	const uint64_t last = at->off | nest_span_mask(s->f, at->level);
+	nest_pte_t to, e = at->e;
+	nest_pa_t table;
+	int err = NEST_OK;
+
+	if (s->dry) {
+		uint64_t a = at->off, b = at->stop;
+
+		if (rq->op == NEST_OP_SPLIT) {
+			a &= ~nest_span_mask(s->f, rq->cap);
+			b |= nest_span_mask(s->f, rq->cap);
+		}
+		s->need += nest_tables_below(s->f, at->level, a, b, rq->cap);
+		return NEST_OK;
+	}
+	if (!s->spare.count)
+		err = nest_prepare(s->pt, &s->spare, 1);
+	if (err)
+		return err;
+	if (leaf && !lock(s, at))
+		return AGAIN;
+	if (leaf)
+		nest_flush_now(s->pt, first, last, at->level, true);
+	table = nest_take(s->pt, &s->spare);
+	fill_table(s, at, nest_va(s->pt, table));
+	to = s->f->table(s->pt->features, table);
+	if (leaf) {
+		unlock(s, at, to);
+	} else if (!nest_cas(&at->t[at->i], &e, to)) {
+		nest_put(s->pt, &s->spare, table);
+		return AGAIN;
+	} else {
+		nest_sync_entries(s->pt, &at->t[at->i], 1);
+	}
+	if (s->f->fresh_flush(s->pt->features)) {
+		rq->gather->leaf_only = false;
+		gather_fresh(s, first, last, at->level);
+	}
+	return at->stop + 1 == at->off ? AGAIN : NEST_OK;
+}
+
+/* May it, and what becomes of it? */
+static int recode(const struct shared *s, const struct place *at, nest_pte_t *to)
+{
+	const struct nest_pt *pt = s->pt;
+	const struct nest_request *rq = s->rq;
+	nest_pte_t marked = s->f->set_ad(pt->features, at->level, at->e,
+					 NEST_ACCESSED | NEST_DIRTY);
+	int err = nest_recode(pt, at->level, at->e, rq->set, rq->clear, to);
+	nest_pte_t unused;
+
+	if (err || !s->dry)
+		return err;
+	if (nest_hw_updates(s->f, pt->features) &&
+	    nest_recode(pt, at->level, marked, rq->set, rq->clear, &unused))
+		return NEST_E_UNSUPPORTED;
+	if ((rq->set || (rq->clear & NEST_MT_MASK)) && pt->host->allow &&
+	    !pt->host->allow(
+		    pt->ctx,
+		    nest_entry_pa(pt, at->level, at->off, at->e) +
+			    (at->off & nest_span_mask(s->f, at->level)),
+		    at->stop - at->off + 1,
+		    nest_new_attr(nest_leaf_attr(pt, at->level, at->e), rq->set, rq->clear)))
+		return NEST_E_DENIED;
+	return NEST_OK;
+}
+
+static int protect(const struct shared *s, const struct place *at, nest_pte_t to)
+{
+	nest_pte_t e = at->e;
+
+	if (s->dry || to == e)
+		return NEST_OK;
+	if (needs_break(s, at->level, e, to)) {
+		if (!lock(s, at))
+			return AGAIN;
+		nest_flush_now(s->pt, at->off, at->stop, at->level, true);
+		unlock(s, at, to);
+		gather_fresh(s, at->off, at->stop, at->level);
+		return NEST_OK;
+	}
+	if (!nest_cas(&at->t[at->i], &e, to))
+		return AGAIN;
+	nest_sync_entries(s->pt, &at->t[at->i], 1);
+	nest_gather_range(s->rq->gather, at->off, at->stop, at->level);
+	return NEST_OK;
+}
+
+/* What the operation does to a leaf. */
+static int do_leaf(struct shared *s, struct place *at)
+{
+	const struct nest_request *rq = s->rq;
+	const bool whole = is_whole(s, at);
+	nest_pte_t to = at->e;
+	int err;
+
+	if (rq->op == NEST_OP_SPLIT)
+		return at->level > rq->cap ? open_entry(s, at) : NEST_OK;
+	if (rq->op == NEST_OP_MAP && (rq->flags & NEST_MAP_SKIP_MAPPED))
+		return NEST_OK;
+	if (rq->op == NEST_OP_MARK || (rq->op == NEST_OP_MAP && !(rq->flags & NEST_MAP_REPLACE)))
+		return NEST_E_MAPPED;
+	if (!whole && (rq->flags & NEST_NO_SPLIT))
+		return NEST_E_HUGE;
+	if (rq->op == NEST_OP_PROTECT) {
+		err = recode(s, at, &to);
+		if (err)
+			return err;
+	}
+	if (!whole || (rq->op == NEST_OP_MAP && at->level > rq->cap))
+		return open_entry(s, at);
+	if (rq->op == NEST_OP_PROTECT)
+		return protect(s, at, to);
+	if (rq->op == NEST_OP_MAP)
+		to = new_leaf(s, at->level, at->off);
+	if (s->dry || (rq->op == NEST_OP_MAP && to == at->e))
+		return NEST_OK;
+	return take(s, at,
+		    rq->op == NEST_OP_UNMAP ||
+			    nest_entry_pa(s->pt, at->level, at->off, at->e) != at->off + rq->delta)
+		       ? NEST_OK
+		       : AGAIN;
+}
+
+/* What it does to nothing, or to a mark. */
+static int do_hole(struct shared *s, struct place *at, bool mark)
+{
+	const struct nest_request *rq = s->rq;
+	const bool fits = is_whole(s, at) && at->level <= rq->cap;
+
+	switch (rq->op) {
+	case NEST_OP_MAP:
+		return fits ? install(s, at, new_leaf(s, at->level, at->off)) : open_entry(s, at);
+	case NEST_OP_MARK:
+		return fits ? install(s, at, rq->word) : open_entry(s, at);
+	case NEST_OP_UNMAP:
+		if (!(rq->flags & NEST_UNMAP_SPARSE))
+			return NEST_E_NOTMAPPED;
+		if (!mark)
+			return NEST_OK;
+		return is_whole(s, at) ? install(s, at, s->pt->absent[at->level])
+				       : open_entry(s, at);
+	case NEST_OP_PROTECT:
+		return rq->flags & NEST_UNMAP_SPARSE ? NEST_OK : NEST_E_NOTMAPPED;
+	default:
+		return NEST_OK;
+	}
+}
+
+/* ---- Tables that have become empty ---- */
+
+/* The entry of `level` for `off`; NULL: something else stands above it, or is changing. */
+static nest_pte_t *entry_of(const struct shared *s, unsigned level, uint64_t off)
+{
+	nest_pte_t *t = nest_va(s->pt, s->pt->root);
+
+	for (unsigned l = s->pt->top; l > level; l--) {
+		nest_pte_t e = nest_load(&t[nest_index(s->f, s->pt, l, off)]);
+
+		if (nest_kind(s->f, s->pt, l, e) != NEST_PTE_TABLE)
+			return NULL;
+		t = nest_va(s->pt, s->f->table_pa(e));
+	}
+	return &t[nest_index(s->f, s->pt, level, off)];
+}
+
+/* Lock all entries of a table that holds nothing, for good; false: it does, all is as before. */
+static bool freeze(const struct shared *s, nest_pte_t *t, unsigned level)
+{
+	const uint64_t n = (uint64_t)1 << s->f->index_bits;
+	const nest_pte_t absent = s->pt->absent[level];
+	uint64_t k = 0;
+
+	for (; k < n; k++) {
+		nest_pte_t e = absent;
+
+		if (!nest_cas(&t[k], &e, s->pt->busy[level]))
+			break;
+	}
+	if (k == n)
+		return true;
+	while (k-- > 0)
+		nest_store(&t[k], absent);
+	return false;
+}
+
+/* Remove the table of `level` that holds `off` if nothing is in it. True: it is gone. */
+static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
+{
+	struct nest_pt *pt = s->pt;
+	const uint64_t first = off & ~nest_span_mask(s->f, level + 1);
+	const uint64_t last = off | nest_span_mask(s->f, level + 1);
+	struct place up = { .t = entry_of(s, level + 1, off), .level = level + 1 };
+	const uint64_t i = nest_index(s->f, pt, level, off);
+	nest_pte_t *t;
+
+	if (!up.t)
+		return false;
+	up.e = nest_load(up.t);
+	if (nest_kind(s->f, pt, level + 1, up.e) != NEST_PTE_TABLE)
+		return false;
+	t = nest_va(pt, s->f->table_pa(up.e));
+	/* A look first: mostly there is something. */
+	if (!nest_is_empty(s->f, pt, level, t, i, i) || !lock(s, &up))
+		return false;
+	if (!freeze(s, t, level)) {
+		unlock(s, &up, up.e);
+		gather_fresh(s, first, last, level + 1);
+		return false;
+	}
+	nest_flush_now(pt, first, last, level + 1, false);
+	unlock(s, &up, pt->absent[level + 1]);
+	nest_free_table(pt, s->f->table_pa(up.e), level);
+	return true;
+}
+
+/* ---- The passes ---- */
+
+/*
+ * Do as many entries of the table that holds `off` as can be done at one go. *stop: the last offset
+ * that is done. AGAIN, NEST_E_BUSY: begin again behind it, from the root.
+ */
+static int visit(struct shared *s, uint64_t off, uint64_t *stop)
+{
+	struct nest_pt *pt = s->pt;
+	struct place at = { .t = nest_va(pt, pt->root), .level = pt->top };
+	uint64_t end;
+	int err = NEST_OK;
+
+	*stop = off - 1;
+	for (;; at.level--) {
+		at.e = nest_load(&at.t[nest_index(s->f, pt, at.level, off)]);
+		if (nest_kind(s->f, pt, at.level, at.e) != NEST_PTE_TABLE)
+			break;
+		at.t = nest_va(pt, s->f->table_pa(at.e));
+	}
+	end = nest_table_last(s->f, pt, at.level, off);
+	end = end < s->rq->last ? end : s->rq->last;
+	for (at.off = off; !err; at.off = at.stop + 1) {
+		enum nest_pte_kind kind;
+
+		at.i = nest_index(s->f, pt, at.level, at.off);
+		at.e = nest_load(&at.t[at.i]);
+		at.stop = at.off | nest_span_mask(s->f, at.level);
+		at.stop = at.stop < end ? at.stop : end;
+		kind = nest_kind(s->f, pt, at.level, at.e);
+		if (nest_is_busy(s->f, pt, at.level, at.e))
+			err = NEST_E_BUSY;
+		else if (kind == NEST_PTE_TABLE)
+			err = AGAIN;
+		else if (kind == NEST_PTE_LEAF)
+			err = do_leaf(s, &at);
+		else
+			err = do_hole(s, &at, kind == NEST_PTE_MARK);
+		if (err)
+			break;
+		*stop = at.stop;
+		if (at.stop == end)
+			break;
+	}
+	unlock_all(s);
+	if (!s->dry && s->rq->op == NEST_OP_UNMAP) {
+		for (unsigned l = at.level; l < pt->top && remove_table(s, l, off); l++)
+			;
+	}
+	return err;
+}
+
+/* The whole range. *done: bytes from its beginning that are seen to, error or not. */
+static int pass(struct shared *s, uint64_t *done)
+{
+	const struct nest_request *rq = s->rq;
+	uint64_t off = rq->first, stop;
+	unsigned tries = 0;
+
+	for (;;) {
+		int err = visit(s, off, &stop);
+
+		if (stop + 1 != off)
+			tries = 0;
+		*done = stop + 1 - rq->first;
+		if (err == NEST_OK && stop == rq->last)
+			return NEST_OK;
+		if (err < 0 && err != NEST_E_BUSY)
+			return err;
+		if (err && ++tries == NEST_TRIES)
+			return NEST_E_BUSY;
+		off = stop + 1;
+	}
+}
+
+int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq)
+{
+	struct shared s = { .pt = pt, .f = pt->format->fmt, .rq = rq, .dry = true };
+	uint64_t done;
+	int err = NEST_OK;
+
+	for (unsigned l = 0; rq->op == NEST_OP_MAP && l <= rq->cap && !err; l++)
+		err = s.f->leaf(pt->features, l, rq->attr, &s.proto[l]);
+	if (!err)
+		err = pass(&s, &done);
+	if (!err)
+		err = nest_prepare(pt, &s.spare, s.need);
+	if (err)
+		return err;
+	s.dry = false;
+	err = pass(&s, &done);
+	if (rq->done)
+		*rq->done = done;
+	nest_unprepare(pt, &s.spare);
+	return err;
+}
