@@ -134,8 +134,13 @@ void fix_open(struct fix *f, const struct tcase *c)
 	memset(f, 0, sizeof(*f));
 	f->c = *c;
 	snprintf(test_case, sizeof(test_case), "%s features 0x%x ia %u%s", c->name, c->features,
-		 c->ia_bits, c->flags & NEST_PT_UPPER ? " upper" : "");
+		 c->ia_bits,
+		 c->flags & NEST_PT_UPPER    ? " upper"
+		 : c->flags & NEST_PT_SHARED ? " shared"
+					     : "");
 	arena_open(&f->a, (uint64_t)64 << 20);
+	if (c->flags & NEST_PT_SHARED)
+		arena_use_defer(&f->a);
 	cfg.host = &f->a.host;
 	cfg.ctx = &f->a;
 	CHECK_OK(nest_pt_init(&f->pt, &cfg));
