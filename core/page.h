@@ -19,7 +19,9 @@ NEST_INLINE bool nest_is_few(const struct nest_fmt *f, const struct nest_pt *pt,
 {
 	if (((ia | size) & nest_span_mask(f, 0)) || !size || size >> nest_shift(f, 1))
 		return false;
+	/* The only table of a small address space may hold fewer than others. */
 	return nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK &&
+	       !((*off + (size - 1)) >> pt->ia_bits) &&
 	       (*off & nest_span_mask(f, 1)) + size <= nest_span_mask(f, 1) + 1 &&
 	       pt->pinned == NEST_PA_NONE;
 }
@@ -38,7 +40,7 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 	if ((flags & ~NEST_MAP_NO_HUGE) || !nest_is_few(f, pt, ia, size, &off) ||
 	    (pa & nest_span_mask(f, 0)) || (pa | (pa + size - 1)) >> pt->oa_bits ||
 	    (attr & ~(f->attrs | NEST_MT_MASK)) || (attr & NEST_MT_MASK) > NEST_MT_DEVICE_STRICT ||
-	    pt->host->allow || f->leaf(features, 0, attr, &proto) != NEST_OK)
+	    f->leaf(features, 0, attr, &proto) != NEST_OK)
 		return false;
 	/* They may make a group. */
 	if (!flags && f->contig_shift(features, 0) && n >> f->contig_shift(features, 0))
@@ -50,16 +52,17 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 		return false;
 	for (uint64_t k = 1; k < n; k++)
 		mapped |= f->is_leaf(0, nest_load(&p[k]));
-	if (mapped)
+	if (mapped || (pt->host->allow && !pt->host->allow(pt->ctx, pa, size, attr)))
 		return false;
 	if (nest_is_shared(pt)) {
 		if (n > 1 || nest_is_busy(f, pt, 0, e) ||
 		    !nest_cas(p, &e, proto | f->pa_bits(0, pa)))
 			return false;
-	} else if (n == 1)
+	} else if (n == 1) {
 		nest_store(p, proto | f->pa_bits(0, pa));
-	else
+	} else {
 		nest_fill_run(f, 0, p, n, pa, proto, 1, true);
+	}
 	nest_sync_entries(pt, p, n);
 	if (f->fresh_flush(features)) {
 		if (gather && !nest_is_shared(pt))

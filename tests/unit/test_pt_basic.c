@@ -46,7 +46,7 @@ static void init_refuses_a_bad_configuration(void **state)
 	host = arena.host, host.sync = NULL, host.allow = NULL, expect_init(&cfg, NEST_OK);
 	cfg = ok, cfg.flags = 1u << 31, expect_init(&cfg, NEST_E_INVAL);
 	cfg = ok, cfg.flags = 1u << 2, expect_init(&cfg, NEST_E_INVAL);
-	cfg = ok, cfg.flags = NEST_PT_SHARED, expect_init(&cfg, NEST_E_UNSUPPORTED);
+	cfg = ok, cfg.flags = NEST_PT_SHARED, expect_init(&cfg, NEST_E_INVAL);
 	cfg = ok, cfg.flags = NEST_PT_UPPER, expect_init(&cfg, NEST_E_UNSUPPORTED);
 	cfg = ok, cfg.features = NEST_FEAT_PBMT, expect_init(&cfg, NEST_E_UNSUPPORTED);
 	cfg = ok, cfg.features = 1u << 31, expect_init(&cfg, NEST_E_UNSUPPORTED);
