@@ -31,6 +31,12 @@ struct shared {
 	bool dry;                          /* the first pass */
 	uint64_t need;                     /* tables that it has counted */
 	nest_pte_t proto[NEST_MAX_LEVELS]; /* map: leaf for address 0, by level */
+	/*
+	 * The range is one entry of this level, and no table stands there: it is mapped by one
+	 * store or not at all. NEST_MAX_LEVELS: it is not.
+	 */
+	unsigned single;
+	bool lost; /* a table has come in its place */
 	struct nest_reserve spare;
 	/* What of one table this call has locked: entries from `base` on, the first for base_off.
 	 */
@@ -425,6 +431,12 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 		at.e = nest_load(&at.t[nest_index(s->f, pt, at.level, off)]);
 		if (nest_kind(s->f, pt, at.level, at.e) != NEST_PTE_TABLE)
 			break;
+		if (at.level == s->single && s->dry) {
+			s->single = NEST_MAX_LEVELS;
+		} else if (at.level == s->single) {
+			s->lost = true;
+			return NEST_E_BUSY;
+		}
 		at.t = nest_va(pt, s->f->table_pa(at.e));
 	}
 	end = nest_table_last(s->f, pt, at.level, off);
@@ -476,7 +488,7 @@ static int pass(struct shared *s, uint64_t *done)
 			return NEST_OK;
 		if (err < 0 && err != NEST_E_BUSY)
 			return err;
-		if (err && ++tries == NEST_TRIES)
+		if (s->lost || (err && ++tries == NEST_TRIES))
 			return NEST_E_BUSY;
 		off = stop + 1;
 	}
@@ -484,12 +496,18 @@ static int pass(struct shared *s, uint64_t *done)
 
 int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq)
 {
-	struct shared s = { .pt = pt, .f = pt->format->fmt, .rq = rq, .dry = true };
+	struct shared s = {
+		.pt = pt, .f = pt->format->fmt, .rq = rq, .dry = true, .single = NEST_MAX_LEVELS
+	};
 	uint64_t done;
 	int err = NEST_OK;
 
 	for (unsigned l = 0; rq->op == NEST_OP_MAP && l <= rq->cap && !err; l++)
 		err = s.f->leaf(pt->features, l, rq->attr, &s.proto[l]);
+	/* The cap of a map is the largest level whose entries are aligned like its frames. */
+	if (rq->op == NEST_OP_MAP && !(rq->first & nest_span_mask(s.f, rq->cap)) &&
+	    rq->last - rq->first == nest_span_mask(s.f, rq->cap))
+		s.single = rq->cap;
 	if (!err)
 		err = pass(&s, &done);
 	if (!err)

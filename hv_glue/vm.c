@@ -52,27 +52,6 @@ static void host_defer(void *ctx, void (*fn)(void *arg), void *arg)
 	vm->outer->defer(vm->outer_ctx, fn, arg);
 }
 
-static bool host_allow(void *ctx, nest_pa_t pa, uint64_t size, nest_attr_t attr)
-{
-	return nest_vm_allow(ctx, pa, size, attr);
-}
-
-static void wrap_host(struct nest_vm *vm, const struct nest_pt_config *pt)
-{
-	const struct nest_host *outer = pt->host;
-
-	vm->outer = outer;
-	vm->outer_ctx = pt->ctx;
-	vm->host = *outer;
-	vm->host.alloc = outer->alloc ? host_alloc : NULL;
-	vm->host.free = outer->free ? host_free : NULL;
-	vm->host.to_virt = outer->to_virt ? host_to_virt : NULL;
-	vm->host.tlb_flush = outer->tlb_flush ? host_tlb_flush : NULL;
-	vm->host.sync = outer->sync ? host_sync : NULL;
-	vm->host.defer = outer->defer ? host_defer : NULL;
-	vm->host.allow = host_allow;
-}
-
 void *nest_vm_host_ptr(const struct nest_vm *vm, nest_pa_t pa)
 {
 	if (vm->outer->to_virt)
@@ -97,23 +76,59 @@ static bool touches(const struct nest_range *p, nest_pa_t pa, uint64_t size)
 	return p->size && pa <= last && pa + (size - 1) >= p->base;
 }
 
-bool nest_vm_allow(struct nest_vm *vm, nest_pa_t pa, uint64_t size, nest_attr_t attr)
+/* Is it allowed? If not, *by: the protected range, or the number behind them: the host refused. */
+static bool ask(const struct nest_vm *vm, nest_pa_t pa, uint64_t size, nest_attr_t attr,
+		unsigned *by)
 {
-	struct nest_vm_conflict *c = &vm->conflict;
 	unsigned i = 0;
 
 	while (i < vm->nr_protect && !touches(&vm->protect[i], pa, size))
 		i++;
-	if (i == vm->nr_protect &&
-	    (!vm->outer->allow || vm->outer->allow(vm->outer_ctx, pa, size, attr)))
+	*by = i;
+	return i == vm->nr_protect &&
+	       (!vm->outer->allow || vm->outer->allow(vm->outer_ctx, pa, size, attr));
+}
+
+bool nest_vm_allow(struct nest_vm *vm, nest_pa_t pa, uint64_t size, nest_attr_t attr)
+{
+	struct nest_vm_conflict *c = &vm->conflict;
+	unsigned by;
+
+	if (ask(vm, pa, size, attr, &by))
 		return true;
 	*c = (struct nest_vm_conflict){ .wanted = { pa, size }, .host = true };
 	c->reason = "refused by the host";
-	if (i < vm->nr_protect) {
+	if (by < vm->nr_protect) {
 		c->reason = "protected host memory";
-		c->existing = vm->protect[i];
+		c->existing = vm->protect[by];
 	}
 	return false;
+}
+
+static bool host_allow(void *ctx, nest_pa_t pa, uint64_t size, nest_attr_t attr)
+{
+	struct nest_vm *vm = ctx;
+	unsigned by;
+
+	/* Where many CPUs may ask at once, none leaves a note. */
+	return nest_vm_is_shared(vm) ? ask(vm, pa, size, attr, &by)
+				     : nest_vm_allow(vm, pa, size, attr);
+}
+
+static void wrap_host(struct nest_vm *vm, const struct nest_pt_config *pt)
+{
+	const struct nest_host *outer = pt->host;
+
+	vm->outer = outer;
+	vm->outer_ctx = pt->ctx;
+	vm->host = *outer;
+	vm->host.alloc = outer->alloc ? host_alloc : NULL;
+	vm->host.free = outer->free ? host_free : NULL;
+	vm->host.to_virt = outer->to_virt ? host_to_virt : NULL;
+	vm->host.tlb_flush = outer->tlb_flush ? host_tlb_flush : NULL;
+	vm->host.sync = outer->sync ? host_sync : NULL;
+	vm->host.defer = outer->defer ? host_defer : NULL;
+	vm->host.allow = host_allow;
 }
 
 static void region_conflict(struct nest_vm *vm, const char *reason, struct nest_range wanted,

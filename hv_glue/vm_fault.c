@@ -4,6 +4,8 @@
  *
  * The table decides before the region does: what is mapped with the right that was asked for is
  * never mapped again, since another CPU may have been first and its frame holds the guest's data.
+ * With NEST_PT_SHARED faults run on many CPUs at once: a block is then mapped by one store, and who
+ * comes second gives its frame back.
  */
 #include "hv_glue/vm_internal.h"
 
@@ -27,10 +29,15 @@ static bool fits(const struct nest_vm *vm, const struct nest_vm_region *r,
 		 const struct nest_range *block)
 {
 	struct nest_range found;
+	struct nest_mapping m;
 
 	if (block->base < r->gpa || block->base + (block->size - 1) > nest_vm_region_last(r))
 		return false;
 	if (!r->backing.get && ((r->backing.hpa + (block->base - r->gpa)) & (block->size - 1)))
+		return false;
+	/* With others at work, only what one entry holds comes whole or not at all. */
+	if (nest_vm_is_shared(vm) &&
+	    (nest_pt_query(&vm->pt, block->base, &m) != NEST_E_NOTMAPPED || m.size < block->size))
 		return false;
 	return !nest_vm_is_mapped(vm, block->base, block->size, &found);
 }
@@ -70,7 +77,9 @@ int nest_vm_populate(struct nest_vm *vm, const struct nest_vm_region *r, nest_ia
 			b->put(b->ctx, block->base, pa, block->size);
 		return err;
 	}
-	return NEST_E_NOMEM;
+	/* No size fits where another CPU has mapped the page meanwhile. */
+	return nest_vm_is_mapped(vm, gpa & ~(smallest - 1), smallest, block) ? NEST_E_MAPPED
+									     : NEST_E_NOMEM;
 }
 
 int nest_vm_touch(struct nest_vm *vm, nest_ia_t gpa, const struct nest_mapping *m,
@@ -116,6 +125,17 @@ static int hopeless(const struct nest_vm *vm, const struct nest_fault *fault)
 	}
 }
 
+/*
+ * In shared mode another CPU may have mapped the page meanwhile, or be about to: the guest tries
+ * again and finds out.
+ */
+static int settled(const struct nest_vm *vm, int err)
+{
+	const bool race = err == NEST_E_BUSY || err == NEST_E_MAPPED || err == NEST_E_NOTMAPPED;
+
+	return race && nest_vm_is_shared(vm) ? NEST_OK : err;
+}
+
 /* A fault that a table entry may mend: the kind of exit, or ERROR with *status set. */
 static enum nest_exit_kind handle(struct nest_vm *vm, const struct nest_fault *fault,
 				  const struct nest_vm_region *r, int *status)
@@ -123,12 +143,15 @@ static enum nest_exit_kind handle(struct nest_vm *vm, const struct nest_fault *f
 	nest_attr_t access = fault->access & NEST_RWX, need = access;
 	struct nest_range block;
 	struct nest_mapping m;
-	bool present = nest_pt_query(&vm->pt, fault->gpa, &m) == NEST_OK;
+	int err = nest_pt_query(&vm->pt, fault->gpa, &m);
+	bool present = err == NEST_OK;
 
+	if (err == NEST_E_BUSY)
+		return NEST_EXIT_RESUME;
 	if (access & NEST_X)
 		need |= nest_vm_exec(vm);
 	if (present && !(need & ~m.attr)) {
-		*status = refresh(vm, fault, &m, access);
+		*status = settled(vm, refresh(vm, fault, &m, access));
 		return *status ? NEST_EXIT_ERROR : NEST_EXIT_RESUME;
 	}
 	if (r && r->type == NEST_REGION_MMIO)
@@ -139,7 +162,7 @@ static enum nest_exit_kind handle(struct nest_vm *vm, const struct nest_fault *f
 		return NEST_EXIT_UNMAPPED;
 	*status = NEST_E_DENIED;
 	if (!present && r->type != NEST_REGION_DEVICE && !(need & ~r->attr))
-		*status = nest_vm_populate(vm, r, fault->gpa, access, &block);
+		*status = settled(vm, nest_vm_populate(vm, r, fault->gpa, access, &block));
 	return *status ? NEST_EXIT_ERROR : NEST_EXIT_RESUME;
 }
 

@@ -12,6 +12,11 @@
 
 /* Has init succeeded and destroy not been called? */
 bool nest_vm_is_live(const struct nest_vm *vm);
+/* May faults come on many CPUs at once? */
+static inline bool nest_vm_is_shared(const struct nest_vm *vm)
+{
+	return (vm->pt.flags & NEST_PT_SHARED) != 0;
+}
 /* Index of the first region that does not end before gpa. */
 unsigned nest_vm_index(const struct nest_vm *vm, nest_ia_t gpa);
 /* NEST_E_ALIGN and NEST_E_RANGE for a range of guest pages. */

@@ -3,7 +3,10 @@
  * Guest-physical memory for a VMM: RAM, ROM, passed-through devices and emulated MMIO of one
  * guest, on a second-stage table.
  *
- * Calls on one nest_vm are serialised by the caller. Regions are page aligned and never overlap.
+ * Calls on one nest_vm are serialised by the caller; with NEST_PT_SHARED in the configuration of
+ * its table, nest_vm_fault(), _translate(), _map(), _unmap(), _protect() and _region_at() may run
+ * on any number of CPUs at once, and the others exclude all. Regions are page aligned and never
+ * overlap.
  * A call that fails has changed nothing, except where its comment says otherwise.
  */
 #ifndef NEST_VM_H
@@ -38,6 +41,9 @@ struct nest_backing {
 	 */
 	nest_pa_t (*get)(void *ctx, nest_ia_t gpa, uint64_t size);
 	/*
+	 * In shared mode both functions are called on many CPUs at once, and two may be asked for
+	 * the same page: the frame of the one who comes second is put back.
+	 *
 	 * Take frames back, after the flush; in runs that may join or be parts of what get() gave.
 	 * Also a frame that could not be mapped. May be NULL.
 	 */
@@ -210,11 +216,13 @@ struct nest_exit {
  * Handle a second-stage fault. A page of RAM that is not there yet is asked for and mapped, as part
  * of the largest block that nothing else is mapped in; one that is there already is left as it is
  * (another CPU was first, or the TLB was stale: then it is flushed; or its accessed or dirty bit
- * was clear: then it is set) and the guest resumes. NEST_E_INVAL: NULL. Otherwise NEST_OK, and *out
- * says what to do. Statuses of NEST_EXIT_ERROR: NEST_E_NOMEM: no frame or table; NEST_E_DENIED: a
- * protected frame, a right that the region or mapping has not, or a device whose mapping was taken
- * away; NEST_E_RANGE: an address too wide, the guest's or the provider's; NEST_E_ALIGN: the
- * provider's frame is not aligned; NEST_E_UNSUPPORTED: a misconfigured entry, an external abort.
+ * was clear: then it is set) and the guest resumes. It does so, too, where another CPU is changing
+ * the entry at this moment (shared mode), and comes back if need be. NEST_E_INVAL: NULL. Otherwise
+ * NEST_OK, and *out says what to do. Statuses of NEST_EXIT_ERROR: NEST_E_NOMEM: no frame or table;
+ * NEST_E_DENIED: a protected frame, a right that the region or mapping has not, or a device whose
+ * mapping was taken away; NEST_E_RANGE: an address too wide, the guest's or the provider's;
+ * NEST_E_ALIGN: the provider's frame is not aligned; NEST_E_UNSUPPORTED: a misconfigured entry, an
+ * external abort.
  */
 int nest_vm_fault(struct nest_vm *vm, const struct nest_fault *fault, struct nest_exit *out);
 
