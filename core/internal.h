@@ -13,7 +13,16 @@
 
 #include "core/fmt.h"
 
-enum nest_op { NEST_OP_MAP, NEST_OP_MARK, NEST_OP_UNMAP, NEST_OP_PROTECT, NEST_OP_SPLIT };
+enum nest_op {
+	NEST_OP_MAP,
+	NEST_OP_MARK,
+	NEST_OP_UNMAP,
+	NEST_OP_PROTECT,
+	NEST_OP_SPLIT,
+	/* These have passes of their own. */
+	NEST_OP_MERGE,
+	NEST_OP_HARVEST
+};
 
 /* One call, validated. */
 struct nest_request {

@@ -199,73 +199,101 @@ int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t
 	return err ? err : run(pt, operate_protect, &rq);
 }
 
-static int harvest(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t which,
-		   uint64_t *bitmap, uint32_t flags, struct nest_gather *gather)
+static int harvest_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t which,
+			   uint64_t *bitmap, uint32_t flags, struct nest_gather *gather,
+			   struct nest_request *rq)
 {
-	struct nest_request rq;
-	int err = begin(pt, ia, size, flags, gather, &rq);
+	int err = begin(pt, ia, size, flags, gather, rq);
 
 	if (err == NEST_E_INVAL || (flags & ~NEST_HARVEST_KEEP))
 		return NEST_E_INVAL;
-	if (err)
-		return err;
-	rq.clear = which;
-	rq.bitmap = bitmap;
-	return run(pt, nest_operate_harvest, &rq);
+	rq->op = NEST_OP_HARVEST;
+	rq->clear = which;
+	rq->bitmap = bitmap;
+	return err;
 }
 
 int nest_pt_harvest_dirty(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
 			  uint32_t flags, struct nest_gather *gather)
 {
-	return harvest(pt, ia, size, NEST_DIRTY, bitmap, flags, gather);
+	struct nest_request rq;
+	int err = harvest_request(pt, ia, size, NEST_DIRTY, bitmap, flags, gather, &rq);
+
+	return err ? err : run(pt, nest_operate_harvest, &rq);
 }
 
 int nest_pt_age(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap, uint32_t flags,
 		struct nest_gather *gather)
 {
-	return harvest(pt, ia, size, NEST_ACCESSED, bitmap, flags, gather);
+	struct nest_request rq;
+	int err = harvest_request(pt, ia, size, NEST_ACCESSED, bitmap, flags, gather, &rq);
+
+	return err ? err : run(pt, nest_operate_harvest, &rq);
+}
+
+static int mark_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
+			struct nest_gather *gather, struct nest_request *rq)
+{
+	int err = begin(pt, ia, size, 0, gather, rq);
+
+	if (err)
+		return err;
+	if (value > NEST_MARK_MAX)
+		return NEST_E_RANGE;
+	rq->op = NEST_OP_MARK;
+	rq->word = nest_soft_word(NEST_SOFT_MARK, value) |
+		   pt->format->fmt->soft_bits(pt->features, 0);
+	if (rq->cap >= pt->format->fmt->mark_levels)
+		rq->cap = (uint8_t)(pt->format->fmt->mark_levels - 1);
+	return NEST_OK;
 }
 
 int nest_pt_mark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
 		 struct nest_gather *gather)
 {
 	struct nest_request rq;
-	int err = begin(pt, ia, size, 0, gather, &rq);
+	int err = mark_request(pt, ia, size, value, gather, &rq);
+
+	return err ? err : run(pt, operate_other, &rq);
+}
+
+static int split_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned level,
+			 struct nest_gather *gather, struct nest_request *rq)
+{
+	int err = begin(pt, ia, size, NEST_UNMAP_SPARSE, gather, rq);
 
 	if (err)
 		return err;
-	if (value > NEST_MARK_MAX)
-		return NEST_E_RANGE;
-	rq.op = NEST_OP_MARK;
-	rq.word = nest_soft_word(NEST_SOFT_MARK, value) |
-		  pt->format->fmt->soft_bits(pt->features, 0);
-	if (rq.cap >= pt->format->fmt->mark_levels)
-		rq.cap = (uint8_t)(pt->format->fmt->mark_levels - 1);
-	return run(pt, operate_other, &rq);
+	if (level > pt->max_leaf)
+		return NEST_E_UNSUPPORTED;
+	rq->op = NEST_OP_SPLIT;
+	rq->cap = (uint8_t)level;
+	return NEST_OK;
 }
 
 int nest_pt_split(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned level,
 		  struct nest_gather *gather)
 {
 	struct nest_request rq;
-	int err = begin(pt, ia, size, NEST_UNMAP_SPARSE, gather, &rq);
+	int err = split_request(pt, ia, size, level, gather, &rq);
 
-	if (err)
-		return err;
-	if (level > pt->max_leaf)
-		return NEST_E_UNSUPPORTED;
-	rq.op = NEST_OP_SPLIT;
-	rq.cap = (uint8_t)level;
-	return run(pt, operate_other, &rq);
+	return err ? err : run(pt, operate_other, &rq);
+}
+
+static int merge_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size,
+			 struct nest_gather *gather, struct nest_request *rq)
+{
+	int err = begin(pt, ia, size, 0, gather, rq);
+
+	rq->op = NEST_OP_MERGE;
+	return !err && nest_is_shared(pt) ? NEST_E_UNSUPPORTED : err;
 }
 
 int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather)
 {
 	struct nest_request rq;
-	int err = begin(pt, ia, size, 0, gather, &rq);
+	int err = merge_request(pt, ia, size, gather, &rq);
 
-	if (!err && nest_is_shared(pt))
-		err = NEST_E_UNSUPPORTED;
 	return err ? err : run(pt, nest_operate_merge, &rq);
 }
 
@@ -311,50 +339,90 @@ uint64_t nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t siz
 
 /* ---- Resumable forms ---- */
 
+/* The largest page or group that a merge can make, less one. */
+static uint64_t merge_mask(const struct nest_pt *pt)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	unsigned cs = f->contig_shift(pt->features, pt->max_leaf);
+
+	return ((nest_span_mask(f, pt->max_leaf) + 1) << cs) - 1;
+}
+
+/* Where a map or mark of `budget` entries ends, or before, if larger ones begin there. */
+static uint64_t map_end(const struct nest_pt *pt, const struct nest_request *rq, uint64_t budget,
+			uint64_t end)
+{
+	const struct nest_fmt *f = pt->format->fmt;
+	unsigned level = rq->cap, cs;
+	uint64_t limit, unit;
+
+	while (level && ((rq->first & nest_span_mask(f, level)) ||
+			 rq->last - rq->first < nest_span_mask(f, level)))
+		level--;
+	cs = rq->groups ? f->contig_shift(pt->features, level) : 0;
+	unit = ((nest_span_mask(f, level) + 1) << cs) - 1;
+	limit = rq->last - rq->first;
+	if (limit >> nest_shift(f, level) >= budget)
+		limit = (budget << nest_shift(f, level)) - 1;
+	limit += rq->first;
+	end = (end < limit ? end : limit) | unit;
+	if (level < rq->cap && end > (rq->first | nest_span_mask(f, level + 1)))
+		end = rq->first | nest_span_mask(f, level + 1);
+	return end;
+}
+
 /*
  * Cut the request down to its first `budget` entries or so, at a place where the one-shot would end
  * a page or group too. NEST_E_BUSY.
  */
-static int cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget, bool map)
+static int cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget)
 {
 	const struct nest_fmt *f = pt->format->fmt;
-	uint64_t end = rq->last, unit = 0;
-	int err = nest_walk_range(pt, rq->first, rq->last, 0, NULL, &budget, &end);
+	const uint64_t words = 64 * nest_table_size(pt) - 1;
+	uint64_t end = rq->last, most = budget;
+	int err = nest_walk_range(pt, rq->first, rq->last, 0, NULL, &most, &end);
 
 	if (err == NEST_E_BUSY)
 		return err;
 	if (err == NEST_OK)
 		end = rq->last;
-	if (map) {
-		unsigned level = rq->cap, cs;
-		uint64_t limit;
-
-		while (level && ((rq->first & nest_span_mask(f, level)) ||
-				 rq->last - rq->first < nest_span_mask(f, level)))
-			level--;
-		cs = rq->groups ? f->contig_shift(pt->features, level) : 0;
-		unit = ((nest_span_mask(f, level) + 1) << cs) - 1;
-		limit = rq->last - rq->first;
-		if (limit >> nest_shift(f, level) >= budget)
-			limit = (budget << nest_shift(f, level)) - 1;
-		limit += rq->first;
-		end = (end < limit ? end : limit) | unit;
-		/* Larger pages begin at the next boundary. */
-		if (level < rq->cap && end > (rq->first | nest_span_mask(f, level + 1)))
-			end = rq->first | nest_span_mask(f, level + 1);
+	switch (rq->op) {
+	case NEST_OP_MAP:
+	case NEST_OP_MARK:
+		end = map_end(pt, rq, budget, end);
+		break;
+	case NEST_OP_SPLIT:
+		/* What comes into being counts, not what is there. */
+		if ((end - rq->first) >> nest_shift(f, rq->cap) >= budget)
+			end = (rq->first + (budget << nest_shift(f, rq->cap)) - 1) |
+			      nest_span_mask(f, rq->cap);
+		break;
+	case NEST_OP_MERGE:
+		end |= merge_mask(pt);
+		break;
+	case NEST_OP_HARVEST:
+		/* Whole words of the bitmap. */
+		end = rq->first + ((end - rq->first) | words);
+		break;
+	default:
+		break;
 	}
-	if (end > rq->last)
-		end = rq->last;
-	rq->last = end;
+	if (end < rq->last)
+		rq->last = end;
 	return NEST_OK;
 }
 
-static int run_some(struct nest_pt *pt, nest_operation operation, struct nest_request *rq,
-		    uint64_t budget, uint64_t *done, bool map)
+/* A step of the request, which is sound if `err` is NEST_OK. */
+static int run_some(struct nest_pt *pt, nest_operation operation, struct nest_request *rq, int err,
+		    uint64_t budget, uint64_t *done)
 {
 	uint64_t all = rq->last;
-	int err = cut(pt, rq, budget, map);
 
+	if (!done || !budget)
+		return NEST_E_INVAL;
+	*done = 0;
+	if (!err)
+		err = cut(pt, rq, budget);
 	if (err)
 		return err;
 	rq->done = done;
@@ -370,26 +438,18 @@ int nest_pt_map_some(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t si
 		     uint64_t *done)
 {
 	struct nest_request rq;
-	int err;
+	int err = map_request(pt, ia, pa, size, attr, flags, gather, &rq);
 
-	if (!done || !budget)
-		return NEST_E_INVAL;
-	*done = 0;
-	err = map_request(pt, ia, pa, size, attr, flags, gather, &rq);
-	return err ? err : run_some(pt, operate_map, &rq, budget, done, true);
+	return run_some(pt, operate_map, &rq, err, budget, done);
 }
 
 int nest_pt_unmap_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 		       struct nest_gather *gather, uint64_t budget, uint64_t *done)
 {
 	struct nest_request rq;
-	int err;
+	int err = unmap_request(pt, ia, size, flags, gather, &rq);
 
-	if (!done || !budget)
-		return NEST_E_INVAL;
-	*done = 0;
-	err = unmap_request(pt, ia, size, flags, gather, &rq);
-	return err ? err : run_some(pt, operate_unmap, &rq, budget, done, false);
+	return run_some(pt, operate_unmap, &rq, err, budget, done);
 }
 
 int nest_pt_protect_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
@@ -397,11 +457,53 @@ int nest_pt_protect_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_a
 			 uint64_t budget, uint64_t *done)
 {
 	struct nest_request rq;
-	int err;
+	int err = protect_request(pt, ia, size, set, clear, flags, gather, &rq);
 
-	if (!done || !budget)
-		return NEST_E_INVAL;
-	*done = 0;
-	err = protect_request(pt, ia, size, set, clear, flags, gather, &rq);
-	return err ? err : run_some(pt, operate_protect, &rq, budget, done, false);
+	return run_some(pt, operate_protect, &rq, err, budget, done);
+}
+
+int nest_pt_mark_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
+		      struct nest_gather *gather, uint64_t budget, uint64_t *done)
+{
+	struct nest_request rq;
+	int err = mark_request(pt, ia, size, value, gather, &rq);
+
+	return run_some(pt, operate_other, &rq, err, budget, done);
+}
+
+int nest_pt_split_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned level,
+		       struct nest_gather *gather, uint64_t budget, uint64_t *done)
+{
+	struct nest_request rq;
+	int err = split_request(pt, ia, size, level, gather, &rq);
+
+	return run_some(pt, operate_other, &rq, err, budget, done);
+}
+
+int nest_pt_merge_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather,
+		       uint64_t budget, uint64_t *done)
+{
+	struct nest_request rq;
+	int err = merge_request(pt, ia, size, gather, &rq);
+
+	return run_some(pt, nest_operate_merge, &rq, err, budget, done);
+}
+
+int nest_pt_harvest_dirty_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
+			       uint32_t flags, struct nest_gather *gather, uint64_t budget,
+			       uint64_t *done)
+{
+	struct nest_request rq;
+	int err = harvest_request(pt, ia, size, NEST_DIRTY, bitmap, flags, gather, &rq);
+
+	return run_some(pt, nest_operate_harvest, &rq, err, budget, done);
+}
+
+int nest_pt_age_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
+		     uint32_t flags, struct nest_gather *gather, uint64_t budget, uint64_t *done)
+{
+	struct nest_request rq;
+	int err = harvest_request(pt, ia, size, NEST_ACCESSED, bitmap, flags, gather, &rq);
+
+	return run_some(pt, nest_operate_harvest, &rq, err, budget, done);
 }

@@ -24,7 +24,8 @@ struct nest_flush {
 };
 
 /*
- * Every callback gets the `ctx` of the nest_pt_config. None may call back into the same nest_pt.
+ * Every callback gets the `ctx` of the nest_pt_config. None may call back into the same nest_pt. In
+ * shared mode they are called on many CPUs at once.
  */
 struct nest_host {
 	/*
@@ -52,8 +53,9 @@ struct nest_host {
 	 */
 	void (*sync)(void *ctx, const void *va, size_t len);
 	/*
-	 * Run fn(arg) after a grace period in which no query that has begun still runs.
-	 * NULL: tables are freed right after the flush, so no query may run beside a change.
+	 * Run fn(arg) after a grace period in which no query, and in shared mode no call at all,
+	 * that has begun still runs. NULL: tables are freed right after the flush, so no query may
+	 * run beside a change. nest_epoch_defer() does it for an embedder without grace periods.
 	 */
 	void (*defer)(void *ctx, void (*fn)(void *arg), void *arg);
 	/*

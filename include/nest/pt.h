@@ -2,8 +2,22 @@
 /*
  * The engine: build and maintain the tables of one address space.
  *
- * Exclusive mode (the only one so far): the caller serialises every call that changes a table;
+ * Exclusive mode, the default: the caller serialises every call that changes a table;
  * nest_pt_query() and nest_pt_walk() may run beside them when nest_host.defer is given.
+ *
+ * Shared mode (NEST_PT_SHARED): map, unmap, protect, mark, split, harvest, age, query and walk,
+ * with their resumable forms, may run on any number of CPUs at once, without a lock.
+ * nest_host.defer is required, its grace period covers every call (nest/epoch.h has one for those
+ * who have no RCU), and every other callback must be fit for many CPUs. A page that is removed,
+ * replaced, or changes its size is invalid until it has been flushed everywhere: a guest may fault
+ * on it meanwhile and has to try again. Each entry changes by one atomic step. Calls that meet at
+ * one entry go on one after the other: one retries, a bounded number of times, and then returns
+ * NEST_E_BUSY: every call but init, destroy and the answers about geometry can. A range is not one
+ * atomic step: if another CPU changes the same pages meanwhile, an error may come in the midst,
+ * with the pages before it done (the resumable forms tell how many). A call for one page, or for
+ * one larger page where nothing is, is done or not done. Every call syncs its gather before it
+ * returns. Tables that are not empty stay: a block is mapped over one page by page. Contiguous
+ * groups (NEST_FEAT_CONTIG), merge, share and nest_pt_use_reserve() are for exclusive mode.
  *
  * Every changing call is all or nothing: when it returns an error, no translation has changed and
  * no table has leaked. Where `gather` is NULL, what has to be flushed and freed is flushed and
@@ -30,7 +44,7 @@ extern "C" {
 #endif
 
 /* nest_pt_config.flags */
-#define NEST_PT_SHARED ((uint32_t)1 << 0) /* lock-free changes: NEST_E_UNSUPPORTED so far */
+#define NEST_PT_SHARED ((uint32_t)1 << 0) /* changes on many CPUs at once: see above */
 #define NEST_PT_UPPER  ((uint32_t)1 << 1) /* AArch64 first stage: the table of TTBR1 */
 
 struct nest_pt_config {
@@ -84,7 +98,8 @@ struct nest_mapping {
 };
 
 /*
- * Make an empty table. NEST_E_INVAL: no format, host, alloc, free or tlb_flush; unknown flags.
+ * Make an empty table. NEST_E_INVAL: no format, host, alloc, free or tlb_flush; no defer in shared
+ * mode; unknown flags.
  * NEST_E_UNSUPPORTED: the format has no such feature, mode or input width. NEST_E_RANGE: oa_bits
  * larger than the format with these features allows. NEST_E_NOMEM. NEST_E_ALIGN, NEST_E_RANGE
  * (here and in every call that allocates): the host's allocator gave memory that is not aligned
@@ -156,7 +171,8 @@ int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t
 /*
  * What does ia translate to? Any byte address. NEST_OK: out->pa is exact for ia.
  * NEST_E_NOTMAPPED: nothing; out->kind is NEST_PTE_NONE, or NEST_PTE_MARK with out->mark set, and
- * out->size is that of the hole. NEST_E_RANGE: outside the input width. NEST_E_INVAL.
+ * out->size is that of the hole. NEST_E_RANGE: outside the input width. NEST_E_BUSY (shared mode):
+ * the entry is changing. NEST_E_INVAL.
  */
 int nest_pt_query(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out);
 
@@ -277,14 +293,18 @@ void nest_reserve_init(struct nest_reserve *r);
 int nest_reserve_fill(struct nest_reserve *r, struct nest_pt *pt, uint64_t count);
 /* Give all back to the host. */
 void nest_reserve_drain(struct nest_reserve *r, struct nest_pt *pt);
-/* Let pt take tables from r before it asks the host; NULL: from the host only. */
+/* Let pt take tables from r before it asks the host; NULL: from the host only. Not in shared mode.
+ */
 void nest_pt_use_reserve(struct nest_pt *pt, struct nest_reserve *r);
 
 /*
- * Resumable forms. Each does the same as its one-shot in steps of about `budget` entries (at least
- * one step a call) and returns NEST_E_AGAIN with *done bytes finished; call again for the rest
- * (ia + *done, pa + *done, size - *done). Each step is all or nothing; on another error *done tells
- * what the earlier steps of the call did. NEST_E_INVAL: budget 0 or done NULL.
+ * Resumable forms of every call on a range. Each does the next step of its one-shot, of about
+ * `budget` entries and at least one page, and returns NEST_E_AGAIN with *done bytes finished; call
+ * again for the rest (ia + *done, pa + *done, size - *done). NEST_OK: that was all of it. A step is
+ * all or nothing: after another error *done is 0 (in shared mode, the bytes that were finished when
+ * another CPU came between). A merge goes by whole largest pages, so that it finds the same as the
+ * one-shot. A harvest goes by whole words of the bitmap: the next step gets the bitmap from word
+ * *done / page / 64 on. NEST_E_INVAL: budget 0 or done NULL.
  */
 int nest_pt_map_some(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
 		     nest_attr_t attr, uint32_t flags, struct nest_gather *gather, uint64_t budget,
@@ -294,6 +314,17 @@ int nest_pt_unmap_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t
 int nest_pt_protect_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
 			 nest_attr_t clear, uint32_t flags, struct nest_gather *gather,
 			 uint64_t budget, uint64_t *done);
+int nest_pt_mark_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
+		      struct nest_gather *gather, uint64_t budget, uint64_t *done);
+int nest_pt_split_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned level,
+		       struct nest_gather *gather, uint64_t budget, uint64_t *done);
+int nest_pt_merge_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather,
+		       uint64_t budget, uint64_t *done);
+int nest_pt_harvest_dirty_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
+			       uint32_t flags, struct nest_gather *gather, uint64_t budget,
+			       uint64_t *done);
+int nest_pt_age_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
+		     uint32_t flags, struct nest_gather *gather, uint64_t budget, uint64_t *done);
 
 #ifdef __cplusplus
 }

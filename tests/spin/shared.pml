@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The protocol of core/shared.c, for spin: two CPUs change one small table, a walker translates by
+ * it at the same time, and every interleaving of their single loads, stores and flushes is tried.
+ * Run it by tests/spin/check.sh.
+ *
+ * The table: one entry above, `up`, for two pages; it holds nothing, a block for both, or a pointer
+ * to a table of two entries. Each CPU makes OPS calls, any of: fault a page in, map the block,
+ * unmap a page (which splits the block, and removes a table that has become empty), take the right
+ * to write from a page.
+ *
+ * The walker keeps what it has found (translations of both sizes, a pointer to a table) until a
+ * flush takes it away, and uses it at any moment. A flush waits for a walk that is on its way.
+ *
+ * What must hold, of the invariants in the design:
+ *   - nothing that a walker may use leads to a frame that has been released, nor writes by a right
+ *     that has been taken away (old, new, or nothing; write, then invalidate, then reuse);
+ *   - when a fault has mapped a page, nothing else is used for it;
+ *   - never both a block and a page for one address in the TLB (break-before-make);
+ *   - no walker or CPU reads a table that is free (freed after flush and grace period);
+ *   - in the end every frame is either mapped or released, every table linked or free: nothing is
+ *     lost when calls meet.
+ */
+#ifndef OPS
+#define OPS 2
+#endif
+#define CPUS 2
+#define TABLES 4
+#define FRAMES (CPUS * OPS)
+
+/* Values of entries: nothing, locked, a table, a page or block of frame f (writable or not). */
+#define ABSENT   0
+#define BUSY     1
+#define TABLE(t) (10 + (t))
+#define PAGE(f)  (20 + (f))
+#define READ(f)  (40 + (f))
+#define IS_TABLE(e) ((e) >= 10 && (e) < 20)
+#define IS_PAGE(e)  ((e) >= 20)
+#define FRAME(e)    ((e) >= 40 -> (e) - 40 : (e) - 20)
+
+byte up = ABSENT;
+byte entry[TABLES * 2];
+/* Free, or who reads it still: bits of CPUs that were inside when it was taken out. */
+bool is_free[TABLES] = true;
+byte grace[TABLES];
+byte inside; /* bits of CPUs within a call */
+
+/* Frame f has a half for each page. */
+bool mapped[FRAMES * 2], released[FRAMES * 2], no_write[FRAMES * 2];
+
+/* What the walker keeps, and how far it has come with a walk. */
+byte tlb_block, tlb[2], near, walking;
+
+#define CAS(x, old, new, ok) d_step { if :: (x) == (old) -> x = new; ok = true :: else -> ok = false fi }
+#define FLUSH(p)      d_step { tlb[p] = 0; tlb_block = 0; walking = 0 }
+#define FLUSH_TABLE() d_step { tlb[0] = 0; tlb[1] = 0; tlb_block = 0; near = 0; walking = 0 }
+
+/* A table for the caller alone; BLOCKED never: there are as many as can be in use. */
+inline take_table(t)
+{
+	d_step {
+		t = 0;
+		do
+		:: t < TABLES && !is_free[t] -> t++
+		:: else -> break
+		od;
+		assert(t < TABLES);
+		is_free[t] = false;
+		entry[2 * t] = ABSENT;
+		entry[2 * t + 1] = ABSENT
+	}
+}
+
+inline put_table(t)
+{
+	d_step { is_free[t] = true }
+}
+
+/* Free it when every CPU that is inside now has left. */
+inline defer_table(t)
+{
+	d_step { grace[t] = inside }
+}
+
+inline enter(me)
+{
+	d_step { inside = inside | (1 << me) }
+}
+
+inline leave(me)
+{
+	d_step {
+		inside = inside & ~(1 << me);
+		n = 0;
+		do
+		:: n < TABLES ->
+			if
+			:: grace[n] ->
+				grace[n] = grace[n] & ~(1 << me);
+				if
+				:: grace[n] == 0 -> is_free[n] = true
+				:: else
+				fi
+			:: else
+			fi;
+			n++
+		:: else -> break
+		od;
+		n = 0
+	}
+}
+
+/* Mapped: from now on, and not only later, nothing else may be used. */
+#define MAPPED(p, f) assert(!ok || (!tlb_block && (!tlb[p] || FRAME(tlb[p]) == f)))
+
+/* A page that nobody has mapped: by a new table, or in the one that is there. */
+inline fault(p, f)
+{
+	do
+	:: e = up;
+		if
+		:: e == BUSY -> skip
+		:: e == ABSENT ->
+			take_table(t);
+			entry[2 * t + p] = PAGE(f);
+			mapped[2 * f + p] = true;
+			atomic { CAS(up, ABSENT, TABLE(t), ok); MAPPED(p, f) };
+			if
+			:: ok -> break
+			:: else -> mapped[2 * f + p] = false; put_table(t)
+			fi
+		:: IS_PAGE(e) -> break
+		:: IS_TABLE(e) ->
+			t = e - 10;
+			assert(!is_free[t]);
+			e = entry[2 * t + p];
+			if
+			:: e == BUSY -> skip
+			:: IS_PAGE(e) -> break
+			:: e == ABSENT ->
+				mapped[2 * f + p] = true;
+				assert(!is_free[t]);
+				atomic { CAS(entry[2 * t + p], ABSENT, PAGE(f), ok); MAPPED(p, f) };
+				if
+				:: ok -> break
+				:: else -> mapped[2 * f + p] = false
+				fi
+			fi
+		fi
+	od
+}
+
+inline map_block(f)
+{
+	d_step { mapped[2 * f] = true; mapped[2 * f + 1] = true }
+	CAS(up, ABSENT, PAGE(f), ok);
+	if
+	:: ok
+	:: else -> d_step { mapped[2 * f] = false; mapped[2 * f + 1] = false }
+	fi
+}
+
+/* A table in place of the block `e`. */
+inline split()
+{
+	CAS(up, e, BUSY, ok);
+	if
+	:: ok ->
+		FLUSH(0);
+		FLUSH(1);
+		take_table(t);
+		entry[2 * t] = e;
+		entry[2 * t + 1] = e;
+		up = TABLE(t)
+	:: else
+	fi
+}
+
+inline remove_table()
+{
+	e = up;
+	if
+	:: IS_TABLE(e) ->
+		t = e - 10;
+		assert(!is_free[t]);
+		if
+		:: entry[2 * t] == ABSENT && entry[2 * t + 1] == ABSENT ->
+			CAS(up, e, BUSY, ok);
+			if
+			:: ok ->
+				CAS(entry[2 * t], ABSENT, BUSY, ok);
+				if
+				:: ok ->
+					CAS(entry[2 * t + 1], ABSENT, BUSY, ok);
+					if
+					:: ok
+					:: else -> entry[2 * t] = ABSENT
+					fi
+				:: else
+				fi;
+				if
+				:: ok ->
+					FLUSH_TABLE();
+					up = ABSENT;
+					defer_table(t)
+				:: else -> up = e
+				fi
+			:: else
+			fi
+		:: else
+		fi
+	:: else
+	fi
+}
+
+inline unmap(p)
+{
+	do
+	:: e = up;
+		if
+		:: e == BUSY -> skip
+		:: e == ABSENT -> break
+		:: IS_PAGE(e) -> split()
+		:: IS_TABLE(e) ->
+			t = e - 10;
+			assert(!is_free[t]);
+			e = entry[2 * t + p];
+			if
+			:: e == BUSY -> skip
+			:: e == ABSENT -> break
+			:: IS_PAGE(e) ->
+				assert(!is_free[t]);
+				CAS(entry[2 * t + p], e, BUSY, ok);
+				if
+				:: ok ->
+					FLUSH(p);
+					entry[2 * t + p] = ABSENT;
+					d_step {
+						mapped[2 * FRAME(e) + p] = false;
+						released[2 * FRAME(e) + p] = true
+					}
+					remove_table();
+					break
+				:: else
+				fi
+			fi
+		fi
+	od
+}
+
+inline protect(p)
+{
+	do
+	:: e = up;
+		if
+		:: e == BUSY -> skip
+		:: e == ABSENT -> break
+		:: IS_PAGE(e) -> split()
+		:: IS_TABLE(e) ->
+			t = e - 10;
+			assert(!is_free[t]);
+			e = entry[2 * t + p];
+			if
+			:: e == BUSY -> skip
+			:: e == ABSENT -> break
+			:: IS_PAGE(e) ->
+				assert(!is_free[t]);
+				CAS(entry[2 * t + p], e, READ(FRAME(e)), ok);
+				if
+				:: ok ->
+					FLUSH(p);
+					no_write[2 * FRAME(e) + p] = true;
+					break
+				:: else
+				fi
+			fi
+		fi
+	od
+}
+
+byte done_cpus;
+
+proctype cpu(byte me)
+{
+	byte op, e, t, n, f;
+	bool ok;
+
+	do
+	:: op < OPS ->
+		f = me * OPS + op;
+		enter(me);
+		if
+		:: fault(0, f)
+		:: fault(1, f)
+		:: map_block(f)
+		:: unmap(0)
+		:: unmap(1)
+		:: protect(0)
+		fi;
+		leave(me);
+		d_step { op++; e = 0; t = 0; ok = false; f = 0 }
+	:: else -> break
+	od;
+	done_cpus++
+}
+
+/* One access of the guest to page p, by what is kept or by a walk in two steps. */
+inline use(p, e)
+{
+	assert(!released[2 * FRAME(e) + p]);
+	assert(!(e < 40 && no_write[2 * FRAME(e) + p]))
+}
+
+proctype walker()
+{
+	byte p, e;
+
+	do
+	:: atomic { done_cpus == CPUS && walking == 0 -> break }
+	:: atomic {
+			/* Begin a walk, at the top or at a table that was found before. */
+			walking == 0 && done_cpus < CPUS ->
+			if :: p = 0 :: p = 1 fi;
+			if
+			:: e = up
+			:: near -> e = near
+			fi;
+			if
+			:: IS_TABLE(e) -> near = e; walking = e
+			:: IS_PAGE(e) ->
+				tlb_block = e;
+				assert(!tlb[0] && !tlb[1]);
+				use(0, e);
+				use(1, e)
+			:: else
+			fi;
+			e = 0
+		}
+	:: atomic {
+			walking ->
+			assert(!is_free[walking - 10]);
+			e = entry[2 * (walking - 10) + p];
+			walking = 0;
+			if
+			:: IS_PAGE(e) ->
+				tlb[p] = e;
+				assert(!tlb_block);
+				use(p, e)
+			:: else
+			fi;
+			e = 0
+		}
+	:: atomic { tlb_block -> use(0, tlb_block); use(1, tlb_block) }
+	:: atomic { tlb[0] -> use(0, tlb[0]) }
+	:: atomic { tlb[1] -> use(1, tlb[1]) }
+	od;
+	done_cpus++
+}
+
+/* What is where in the end. */
+inline account()
+{
+	d_step {
+		k = 0;
+		do
+		:: k < 2 * FRAMES ->
+			here = false;
+			if
+			:: IS_PAGE(up) -> here = (FRAME(up) == k / 2)
+			:: IS_TABLE(up) ->
+				if
+				:: IS_PAGE(entry[2 * (up - 10) + k % 2]) ->
+					here = (FRAME(entry[2 * (up - 10) + k % 2]) == k / 2)
+				:: else
+				fi
+			:: else
+			fi;
+			assert(here == mapped[k]);
+			assert(!(here && released[k]));
+			k++
+		:: else -> break
+		od;
+		k = 0;
+		do
+		:: k < TABLES ->
+			assert(is_free[k] == (up != TABLE(k)));
+			k++
+		:: else -> break
+		od;
+		assert(up != BUSY)
+	}
+}
+
+init {
+	byte k;
+	bool here;
+
+	atomic {
+		run cpu(0);
+		run cpu(1);
+		run walker()
+	}
+	done_cpus == CPUS + 1;
+	account()
+}
