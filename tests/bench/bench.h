@@ -74,8 +74,12 @@ struct subject {
 /* What does not change; false: the format has not got these features, on top of its own. */
 bool subject_make(struct subject *s, const struct nest_format *format, uint32_t features,
 		  struct pool *pool);
-/* An empty table of it, in a pool that is all free. */
-void subject_open(struct subject *s);
+/* An empty table of it, in a pool that is all free; `mode`: NEST_PT_SHARED, or 0. */
+void subject_open_mode(struct subject *s, uint32_t mode);
+static inline void subject_open(struct subject *s)
+{
+	subject_open_mode(s, 0);
+}
 
 /* ---- Workloads ---- */
 
@@ -91,6 +95,13 @@ struct workload {
 	/* Do it; returns ns, and how many units that were. */
 	double (*run)(struct subject *s, enum side side, uint64_t *count);
 };
+
+/* shared.c */
+double shared_one(struct subject *s, enum side side, uint64_t *count);
+double shared_apart(struct subject *s, enum side side, uint64_t *count);
+double shared_near(struct subject *s, enum side side, uint64_t *count);
+/* Print the longest step of a resumable unmap. */
+void latency(struct subject *s, uint64_t size, uint64_t budget);
 
 extern const struct workload workloads[];
 extern const unsigned nr_workloads;

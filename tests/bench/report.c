@@ -19,7 +19,7 @@ void report_table(const struct result *r, unsigned n)
 	for (unsigned i = 0; i < n; i++, r++) {
 		char goal[32];
 
-		snprintf(goal, sizeof(goal), r->workload->goal_ns > 0 ? "%.1f ns" : "%.1f",
+		snprintf(goal, sizeof(goal), r->workload->goal_ns > 0 ? "%.1f ns" : "%.2f",
 			 r->target);
 		printf("%-17s %-13s %9.3f %9.3f  %-6s %7.2f %7.2f-%-7.2f  %-7s %s\n", name_of(r),
 		       r->workload->name, r->ns[ENGINE], r->ns[LIMIT], r->workload->unit, r->ratio,

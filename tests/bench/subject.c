@@ -39,6 +39,26 @@ static nest_pa_t host_alloc(void *ctx, size_t size)
 	return pa;
 }
 
+/* The same for many threads; nothing comes back. */
+static nest_pa_t host_alloc_shared(void *ctx, size_t size)
+{
+	struct pool *p = ctx;
+	nest_pa_t pa = __atomic_fetch_add(&p->next, 2 * size, __ATOMIC_RELAXED);
+
+	pa = (pa + size - 1) & ~(uint64_t)(size - 1);
+	return pa + size > p->size ? NEST_PA_NONE : pa;
+}
+
+static void host_free_shared(void *ctx, nest_pa_t pa, size_t size)
+{
+	(void)ctx, (void)pa, (void)size;
+}
+
+static void host_defer(void *ctx, void (*fn)(void *arg), void *arg)
+{
+	(void)ctx, (void)fn, (void)arg;
+}
+
 static void host_free(void *ctx, nest_pa_t pa, size_t size)
 {
 	struct pool *p = ctx;
@@ -102,11 +122,12 @@ bool subject_make(struct subject *s, const struct nest_format *format, uint32_t 
 	return true;
 }
 
-void subject_open(struct subject *s)
+void subject_open_mode(struct subject *s, uint32_t mode)
 {
 	struct nest_pt_config config = { .format = s->format,
 					 .ia_bits = s->ia_bits,
 					 .features = s->features,
+					 .flags = mode,
 					 .host = &s->host,
 					 .ctx = s->pool };
 	nest_pte_t read_only;
@@ -117,6 +138,11 @@ void subject_open(struct subject *s)
 				      .free = host_free,
 				      .linear_offset = (uint64_t)(uintptr_t)s->pool->memory,
 				      .tlb_flush = host_flush };
+	if (mode & NEST_PT_SHARED) {
+		s->host.alloc = host_alloc_shared;
+		s->host.free = host_free_shared;
+		s->host.defer = host_defer;
+	}
 	err = nest_pt_init(&s->pt, &config);
 	if (err) {
 		fprintf(stderr, "nest_bench: %s: %s\n", s->info.name, nest_strerror(err));

@@ -445,5 +445,11 @@ const struct workload workloads[] = {
 	  grow_unmap },
 	{ "grow-huge", "map up to 256 TiB of pages of up to 1 GiB", "entry", "a sixteenth of it",
 	  1.2, 0, 0, grow_huge },
+	{ "shared-one", "shared mode: faults at random, 1 thread", "fault", "exclusive mode", 1.15,
+	  0, 0, shared_one },
+	{ "shared-apart", "by 2 threads, in subtrees of their own", "fault", "1 thread", 1 / 1.8, 0,
+	  0, shared_apart },
+	{ "shared-near", "by 2 threads, in one subtree", "fault", "1 thread", 1 / 1.4, 0, 0,
+	  shared_near },
 };
 const unsigned nr_workloads = sizeof(workloads) / sizeof(*workloads);
