@@ -79,7 +79,7 @@ NEST_INLINE void nest_fill(const struct nest_fmt *f, const struct nest_job *job,
 	unsigned shift = nest_shift(f, level);
 	uint64_t head, body = nest_groups(f, job->pt, job->rq, level, i, n, &head), tail;
 
-	t += i;
+	t = &t[i];
 	if (!body) {
 		nest_fill_run(f, level, t, n, pa, proto, 1, live);
 		return;

@@ -92,7 +92,7 @@ NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *p
 		if (f->attr(pt->features, level, e, &out->attr) != NEST_OK)
 			out->attr = 0;
 		else if (out->contiguous)
-			out->attr |= nest_group_status(pt, p - i, i, level);
+			out->attr |= nest_group_status(pt, &p[-(ptrdiff_t)i], i, level);
 	} else if (out->kind == NEST_PTE_MARK) {
 		out->mark = nest_soft_value(e);
 	}

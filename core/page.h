@@ -95,8 +95,8 @@ NEST_INLINE bool nest_unmap_few(const struct nest_fmt *f, struct nest_pt *pt, ne
 			return false;
 	}
 	i = off >> f->page_shift & (NEST_BIT(f->index_bits) - 1);
-	if ((i + n == NEST_BIT(f->index_bits) || nest_load(p + n) == absent) &&
-	    (i == 0 || nest_load(p - 1) == absent))
+	if ((i + n == NEST_BIT(f->index_bits) || nest_load(&p[n]) == absent) &&
+	    (i == 0 || nest_load(&p[-1]) == absent))
 		return false;
 	for (uint64_t k = 0; k < n; k++)
 		nest_store_relaxed(&p[k], absent);

@@ -441,7 +441,8 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 	}
 	end = nest_table_last(s->f, pt, at.level, off);
 	end = end < s->rq->last ? end : s->rq->last;
-	for (at.off = off; !err; at.off = at.stop + 1) {
+	at.off = off;
+	do {
 		enum nest_pte_kind kind;
 
 		at.i = nest_index(s->f, pt, at.level, at.off);
@@ -457,12 +458,10 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 			err = do_leaf(s, &at);
 		else
 			err = do_hole(s, &at, kind == NEST_PTE_MARK);
-		if (err)
-			break;
-		*stop = at.stop;
-		if (at.stop == end)
-			break;
-	}
+		if (!err)
+			*stop = at.stop;
+		at.off = at.stop + 1;
+	} while (!err && *stop != end);
 	unlock_all(s);
 	if (!s->dry && s->rq->op == NEST_OP_UNMAP) {
 		for (unsigned l = at.level; l < pt->top && remove_table(s, l, off); l++)
