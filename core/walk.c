@@ -82,8 +82,9 @@ int nest_pt_stats(const struct nest_pt *pt, struct nest_pt_stats *out)
 {
 	if (!nest_is_live(pt) || !out)
 		return NEST_E_INVAL;
-	*out = (struct nest_pt_stats){ .tables = pt->nr_tables };
-	out->table_bytes = (pt->nr_tables - 1) * nest_table_size(pt) + nest_pt_root_size(pt);
+	*out = (struct nest_pt_stats){ .tables = __atomic_load_n(&pt->nr_tables,
+								 __ATOMIC_RELAXED) };
+	out->table_bytes = (out->tables - 1) * nest_table_size(pt) + nest_pt_root_size(pt);
 	(void)nest_walk_range(pt, 0, ((uint64_t)1 << pt->ia_bits) - 1, NEST_WALK_MARKS, count, out,
 			      NULL);
 	/* A group was one visit. */

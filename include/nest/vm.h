@@ -174,7 +174,8 @@ int nest_vm_protect(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, nest_attr_
 /*
  * What does gpa (any byte) translate to for `access` (of NEST_R, NEST_W, NEST_X)? Faults nothing
  * in. NEST_E_NOTMAPPED; NEST_E_DENIED: mapped, without that right (*out is filled); NEST_E_RANGE:
- * beyond the input width; NEST_E_INVAL: NULL, another bit.
+ * beyond the input width; NEST_E_BUSY: shared mode, the entry is changing; NEST_E_INVAL: NULL,
+ * another bit.
  */
 int nest_vm_translate(const struct nest_vm *vm, nest_ia_t gpa, nest_attr_t access,
 		      struct nest_mapping *out);

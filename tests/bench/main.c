@@ -208,7 +208,7 @@ int main(int argc, char **argv)
 {
 	struct options o = { .rounds = 11, .filter = "" };
 	static struct result results[1024];
-	struct pool pool = { 0 };
+	static struct pool pool;
 	unsigned n;
 	bool ok = true;
 

@@ -51,7 +51,7 @@ static int other_whole(enum other how, nest_ia_t ia, uint64_t size)
 /* Something for each to do: small pages that make up a block, a block, and a hole. */
 static uint64_t prepare_others(const struct tcase *c, enum other how)
 {
-	uint64_t block = span(&f, 1), size = 3 * block;
+	uint64_t block, size;
 
 	fix_open(&f, c);
 	block = f.max_leaf ? span(&f, 1) : 64 * f.page;
