@@ -133,7 +133,8 @@ unsigned setup_all(struct setup *list)
 				s.modes = modes_of(&s);
 				n = add(list, n, &s);
 				s.flags = NEST_PT_SHARED;
-				n = add(list, n, &s);
+				if (bits == s.info.ia_default)
+					n = add(list, n, &s);
 				s.flags = NEST_PT_UPPER;
 				if (family_of(&s) == ARM_EL1)
 					n = add(list, n, &s);

@@ -717,7 +717,7 @@ static void usage(void)
 	     "\n"
 	     "Change one shared table on many threads at once, under readers that walk it.\n"
 	     "\n"
-	     "  --calls N     calls for each format (default 20000)\n"
+	     "  --calls N     calls for each format (default 6000)\n"
 	     "  --workers N   so many threads that change it, 1 to 8 (default: 2, 4, 8 in turn)\n"
 	     "  --format NAME one format alone\n"
 	     "  --seed N      other random numbers (default 1)\n"
@@ -727,7 +727,7 @@ static void usage(void)
 int main(int argc, char **argv)
 {
 	static const uint32_t feature_sets[] = { 0, NEST_FEAT_HW_AD, NEST_FEAT_BBM2 };
-	uint64_t calls = 20000, seed = 1;
+	uint64_t calls = 6000, seed = 1;
 	unsigned workers = 0, runs = 0;
 	const char *only = NULL;
 
