@@ -117,8 +117,16 @@ static void run(const struct walker_config *c, unsigned count)
 	seed_random(c->name);
 	print("config %s: %s, %u-bit input, %u-bit output, features %lx\n", c->name,
 	      nest_format_name(c->format), c->ia_bits, c->oa_bits, (uint64_t)c->features);
-	walker_suite("set-up");
 	model.config = c;
+	if (port_has_second(c)) {
+		walker_suite("two CPUs, one changes the table");
+		two_cpus(false, operations);
+		walker_suite("two CPUs, both change the table");
+		two_cpus(true, operations);
+		end_suite();
+		return;
+	}
+	walker_suite("set-up");
 	if (!model_open(c))
 		return;
 	suites();

@@ -134,6 +134,9 @@ void reference(uint64_t probes);
 /* The random campaign on the open model. */
 void campaign(uint64_t operations, uint64_t probes);
 
+/* About so many changes of one table that two CPUs walk, by one of them or (shared) by both. */
+void two_cpus(bool shared, uint64_t changes);
+
 /* What the runner has written into the image. */
 struct walker_parameters {
 	char magic[8];

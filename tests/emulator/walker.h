@@ -169,6 +169,16 @@ enum walker_deviation port_explain(const struct walker_config *config,
  */
 void port_extra(const struct walker_config *config);
 
+/*
+ * Is there a second CPU that can use tables of this configuration? Then port_access() and
+ * port_flush() may be called on both at a time.
+ */
+bool port_has_second(const struct walker_config *config);
+/* Start it: with the table of the last port_load() loaded it runs fn, once. False: it did not. */
+bool port_second_start(void (*fn)(void));
+/* Until fn has returned and it has stopped. */
+void port_second_wait(void);
+
 /* End the emulator: its status says whether `ok`. */
 _Noreturn void port_exit(bool ok);
 

@@ -72,6 +72,8 @@ MACHINES = (
             (*QEMU_AARCH64, "-cpu", "neoverse-n1")),
     Machine("aarch64-a53", "aarch64", "walker-aarch64", "QEMU cortex-a53",
             (*QEMU_AARCH64, "-cpu", "cortex-a53")),
+    Machine("aarch64-smp", "aarch64", "walker-aarch64", "QEMU max, two CPUs",
+            (*QEMU_AARCH64, "-cpu", "max", "-smp", "2")),
     Machine("riscv64", "riscv64", "walker-riscv64", "QEMU rv64",
             (*QEMU_RISCV, "-cpu", "rv64,h=true,svnapot=true,svpbmt=true,svinval=true")),
     Machine("x86-npt", "x86_64", "walker-x86-svm", "QEMU max, 4 levels",
@@ -169,6 +171,9 @@ def listen(result, line, options):
         else:
             result.passed += 1
     elif match := re.match(r"random \S+: seed \S+, (\d+) operations, (\d+) probes$", line):
+        result.operations += int(match[1])
+        result.random_probes += int(match[2])
+    elif match := re.match(r"pair \S+: \w+: (\d+) changes, (\d+) accesses,", line):
         result.operations += int(match[1])
         result.random_probes += int(match[2])
     elif match := re.match(r"reference \S+: (\d+) pages .*, (\d+) not mapped, "

@@ -48,3 +48,15 @@ el2_vectors:
 	msr	vbar_el2, x6
 	isb
 	ret
+
+/* Where the second CPU begins, with the address of a stack's end and of vectors in x0. */
+	.text
+	.global	second_entry
+second_entry:
+	msr	daifset, #0xf
+	ldp	x1, x2, [x0]
+	mov	sp, x1
+	msr	vbar_el2, x2
+	isb
+	bl	second_main
+	b	.

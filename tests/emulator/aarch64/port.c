@@ -331,9 +331,19 @@ bool is_stage2(const struct walker_config *config)
 	return regime_of(config) == STAGE2;
 }
 
+static int (*const load[])(struct nest_pt *) = { load_stage2, load_stage1, load_el2 };
+
+bool load_again(void)
+{
+	NEST_AARCH64_WRITE(vbar_el1, loaded.home);
+	if (load[loaded.regime](loaded.pt) != NEST_OK)
+		return false;
+	NEST_AARCH64_ISB();
+	return true;
+}
+
 int port_load(const struct walker_config *config, struct nest_pt *pt, nest_ia_t where)
 {
-	static int (*const load[])(struct nest_pt *) = { load_stage2, load_stage1, load_el2 };
 	static const uint32_t ids[] = { STAGE2_VMID, STAGE1_ASID, 0 };
 	enum regime regime = regime_of(config);
 	int err;

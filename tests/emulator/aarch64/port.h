@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What extra.c uses of the port: stage 2 loaded by hand, and a guest with a first stage of its own.
+ * What extra.c and second.c use of the port: a table loaded by hand, and a guest with a first stage
+ * of its own.
  */
 #ifndef PORT_H
 #define PORT_H
@@ -16,6 +17,8 @@ extern uint8_t home[HOME_SIZE];
 bool is_stage2(const struct walker_config *config);
 /* VTCR_EL2, VTTBR_EL2 and HCR_EL2, and nothing forgotten. */
 int load_stage2(struct nest_pt *pt);
+/* On another CPU: the table that port_load() has loaded. */
+bool load_again(void);
 
 /* Turn the guest's own first stage on, with its last table at `table`, and off again. */
 void begin_walks(nest_ia_t table);

@@ -3,7 +3,7 @@
 # The x86-64 images: for QEMU the ELF file, for Bochs the same as a ROM.
 function(x86_image name)
 	set(here ${CMAKE_CURRENT_SOURCE_DIR}/x86_64)
-	walker_image(${name} x86_64/image.ld x86_64/start.S x86_64/machine.c ${ARGN})
+	walker_image(${name} x86_64/image.ld x86_64/start.S x86_64/machine.c one_cpu.c ${ARGN})
 	# For a bare x86-64 the compiler would call gcc to link; for this one it calls lld itself.
 	target_link_options(${name} PRIVATE --target=x86_64-unknown-linux-gnu)
 	add_custom_command(TARGET ${name} POST_BUILD
