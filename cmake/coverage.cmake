@@ -5,8 +5,7 @@
 option(NEST_COVERAGE "Target `coverage`; compile with --coverage (preset coverage)" OFF)
 if(NEST_COVERAGE)
 	find_program(NEST_GCOVR gcovr REQUIRED)
-	# Threads count too (tests/stress): torn counters come out negative, which gcovr refuses.
-	add_compile_options(-O0 --coverage -fprofile-update=atomic)
+	add_compile_options(-O0 --coverage)
 	add_link_options(--coverage)
 	# One copy of each function to count: not one in every caller, with branches that its
 	# constant arguments decide.
