@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: MIT
 #
-# Turns NEST_FORMATS (names, or "all") into NEST_STAGE1_SOURCES, NEST_STAGE2_SOURCES and
-# NEST_FORMAT_LIST, the initialiser of nest_formats[].
+# Turns NEST_FORMATS (names, or "all") into NEST_STAGE1_SOURCES, NEST_STAGE2_SOURCES,
+# NEST_FORMAT_LIST, the initialiser of nest_formats[], and NEST_HAS, definitions that leave out of
+# the engine what they do not need and what is not wanted.
 
 set(NEST_FORMATS "all" CACHE STRING "Formats to build in: names of nest_format_by_name(), or all")
 
+option(NEST_SHARED "Shared mode: NEST_PT_SHARED" ON)
+option(NEST_CONTIG "Contiguous groups: NEST_FEAT_CONTIG" ON)
+
+set(needs "")
 set(known "")
 set(symbols "")
 set(NEST_STAGE1_SOURCES "")
@@ -18,6 +23,9 @@ foreach(line IN LISTS NEST_FORMAT_TABLE)
 	list(APPEND known ${name})
 	if("all" IN_LIST NEST_FORMATS OR name IN_LIST NEST_FORMATS)
 		list(APPEND symbols "&${symbol}")
+		list(GET field 4 need)
+		string(REPLACE "," ";" need "${need}")
+		list(APPEND needs ${need})
 		string(TOUPPER ${stage} stage)
 		list(APPEND NEST_${stage}_SOURCES ${file})
 	endif()
@@ -35,3 +43,16 @@ endif()
 if(NOT symbols)
 	message(FATAL_ERROR "NEST_FORMATS is empty: name at least one format, or all")
 endif()
+
+if(NEST_SHARED)
+	list(APPEND needs SHARED)
+endif()
+if(NOT NEST_CONTIG)
+	list(REMOVE_ITEM needs CONTIG)
+endif()
+set(NEST_HAS "")
+foreach(part IN ITEMS SHARED CONTIG BREAK FRESH)
+	if(NOT part IN_LIST needs)
+		list(APPEND NEST_HAS NEST_HAS_${part}=0)
+	endif()
+endforeach()

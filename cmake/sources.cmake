@@ -3,7 +3,8 @@
 # Every source of the library, relative to this repository's root, and nothing else: a kernel with a
 # build of its own can include() this file, or read it. Compile with -ffreestanding -Iinclude -I.
 # Always needed: NEST_CORE_SOURCES, and the file of each format. arch/registry.c holds the table of
-# all formats; a build with fewer defines NEST_FORMAT_LIST for it, or leaves it out.
+# all formats; a build with fewer defines NEST_FORMAT_LIST for it, or leaves it out. What none of its
+# formats needs may be left out of the engine by -DNEST_HAS_BREAK=0 and the like (core/fmt.h).
 
 set(NEST_CORE_SOURCES
 	core/change.c
@@ -23,23 +24,23 @@ set(NEST_CORE_SOURCES
 
 set(NEST_REGISTRY_SOURCES arch/registry.c)
 
-# Formats: "name symbol stage file"; the order is that of nest_formats[].
+# Formats: "name symbol stage file what-it-needs-of-the-engine"; the order is that of nest_formats[].
 set(NEST_FORMAT_TABLE
-	"ept               nest_fmt_ept               stage2  stage2/ept.c"
-	"npt               nest_fmt_npt               stage2  stage2/npt.c"
-	"aarch64-s2-4k     nest_fmt_aarch64_s2_4k     stage2  stage2/aarch64_s2.c"
-	"aarch64-s2-16k    nest_fmt_aarch64_s2_16k    stage2  stage2/aarch64_s2.c"
-	"aarch64-s2-64k    nest_fmt_aarch64_s2_64k    stage2  stage2/aarch64_s2.c"
-	"riscv-g           nest_fmt_riscv_g           stage2  stage2/riscv_g.c"
-	"loongarch-s2-4k   nest_fmt_loongarch_s2_4k   stage2  stage2/loongarch_s2.c"
-	"loongarch-s2-16k  nest_fmt_loongarch_s2_16k  stage2  stage2/loongarch_s2.c"
-	"x86-64            nest_fmt_x86_64            stage1  arch/x86_64/x86_64.c"
-	"aarch64-s1-4k     nest_fmt_aarch64_s1_4k     stage1  arch/aarch64/aarch64_s1.c"
-	"aarch64-s1-16k    nest_fmt_aarch64_s1_16k    stage1  arch/aarch64/aarch64_s1.c"
-	"aarch64-s1-64k    nest_fmt_aarch64_s1_64k    stage1  arch/aarch64/aarch64_s1.c"
-	"riscv-sv          nest_fmt_riscv_sv          stage1  arch/riscv/riscv_sv.c"
-	"loongarch-s1-4k   nest_fmt_loongarch_s1_4k   stage1  arch/loongarch/loongarch_s1.c"
-	"loongarch-s1-16k  nest_fmt_loongarch_s1_16k  stage1  arch/loongarch/loongarch_s1.c"
+	"ept               nest_fmt_ept               stage2  stage2/ept.c                 -"
+	"npt               nest_fmt_npt               stage2  stage2/npt.c                 -"
+	"aarch64-s2-4k     nest_fmt_aarch64_s2_4k     stage2  stage2/aarch64_s2.c          BREAK,CONTIG"
+	"aarch64-s2-16k    nest_fmt_aarch64_s2_16k    stage2  stage2/aarch64_s2.c          BREAK,CONTIG"
+	"aarch64-s2-64k    nest_fmt_aarch64_s2_64k    stage2  stage2/aarch64_s2.c          BREAK,CONTIG"
+	"riscv-g           nest_fmt_riscv_g           stage2  stage2/riscv_g.c             FRESH,CONTIG"
+	"loongarch-s2-4k   nest_fmt_loongarch_s2_4k   stage2  stage2/loongarch_s2.c        BREAK,FRESH"
+	"loongarch-s2-16k  nest_fmt_loongarch_s2_16k  stage2  stage2/loongarch_s2.c        BREAK,FRESH"
+	"x86-64            nest_fmt_x86_64            stage1  arch/x86_64/x86_64.c         -"
+	"aarch64-s1-4k     nest_fmt_aarch64_s1_4k     stage1  arch/aarch64/aarch64_s1.c    BREAK,CONTIG"
+	"aarch64-s1-16k    nest_fmt_aarch64_s1_16k    stage1  arch/aarch64/aarch64_s1.c    BREAK,CONTIG"
+	"aarch64-s1-64k    nest_fmt_aarch64_s1_64k    stage1  arch/aarch64/aarch64_s1.c    BREAK,CONTIG"
+	"riscv-sv          nest_fmt_riscv_sv          stage1  arch/riscv/riscv_sv.c        FRESH,CONTIG"
+	"loongarch-s1-4k   nest_fmt_loongarch_s1_4k   stage1  arch/loongarch/loongarch_s1.c BREAK,FRESH"
+	"loongarch-s1-16k  nest_fmt_loongarch_s1_16k  stage1  arch/loongarch/loongarch_s1.c BREAK,FRESH"
 )
 
 set(NEST_HV_GLUE_SOURCES

@@ -20,7 +20,7 @@ nest_pa_t nest_entry_pa(const struct nest_pt *pt, unsigned level, uint64_t off, 
 	if (nest_is_contig(pt, level, pte)) {
 		uint64_t mask = nest_span_mask(f, level) + 1;
 
-		mask = (mask << f->contig_shift(pt->features, level)) - 1;
+		mask = (mask << nest_contig_shift(f, pt->features, level)) - 1;
 		pa = (pa & ~mask) | (off & mask);
 	}
 	return pa;
@@ -28,10 +28,7 @@ nest_pa_t nest_entry_pa(const struct nest_pt *pt, unsigned level, uint64_t off, 
 
 bool nest_is_contig(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
 {
-	const struct nest_fmt *f = pt->format->fmt;
-
-	return f->contig_shift(pt->features, level) && f->is_leaf(level, pte) &&
-	       f->is_contig(level, pte);
+	return nest_is_member(pt->format->fmt, pt->features, level, pte);
 }
 
 nest_attr_t nest_leaf_attr(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
@@ -99,7 +96,7 @@ static bool breaks(const struct nest_pt *pt, unsigned level, nest_pte_t from, ne
 {
 	uint32_t features = same ? pt->features : pt->features & ~NEST_FEAT_BBM2;
 
-	return pt->format->fmt->needs_break(features, level, from, to);
+	return nest_needs_break(pt->format->fmt, features, level, from, to);
 }
 
 nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
@@ -121,7 +118,7 @@ nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned l
 			       from_kind == NEST_PTE_LEAF);
 		nest_store(&t[i], to);
 		/* What was invalid for that moment may be remembered. */
-		*flushed = !f->fresh_flush(pt->features);
+		*flushed = !nest_fresh_flush(f, pt->features);
 	} else {
 		e = nest_exchange(&t[i], to);
 	}
@@ -203,14 +200,14 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 	nest_sync_entries(pt, nest_va(pt, child), (uint64_t)1 << f->index_bits);
 	if (nest_kind(f, pt, level, old) != NEST_PTE_LEAF) {
 		nest_store(&t[i], to);
-		if (f->fresh_flush(pt->features)) {
+		if (nest_fresh_flush(f, pt->features)) {
 			/*
 			 * A walker may have kept the invalid entry for any address below it; or,
 			 * where holes are walked down to a table of nothing, only for the single
 			 * pages.
 			 */
 			g->leaf_only = false;
-			if (f->absent_is_table) {
+			if (nest_absent_is_table(f)) {
 				off = off > rq->first ? off : rq->first;
 				last = last < rq->last ? last : rq->last;
 			}
@@ -265,7 +262,7 @@ static uint64_t take_unit(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsi
 	const struct nest_fmt *f = pt->format->fmt;
 	nest_pte_t first = nest_load(&t[i]);
 	bool contiguous = nest_is_contig(pt, level, first);
-	uint64_t n = contiguous ? (uint64_t)1 << f->contig_shift(pt->features, level) : 1;
+	uint64_t n = contiguous ? (uint64_t)1 << nest_contig_shift(f, pt->features, level) : 1;
 	nest_pa_t pa = nest_entry_pa(pt, level, off, first);
 	nest_attr_t status = 0;
 
@@ -298,7 +295,7 @@ nest_attr_t nest_group_status(const struct nest_pt *pt, const nest_pte_t *t, uin
 	nest_attr_t ad = 0;
 
 	if (nest_is_contig(pt, level, nest_load(&t[i])))
-		n <<= pt->format->fmt->contig_shift(pt->features, level);
+		n <<= nest_contig_shift(pt->format->fmt, pt->features, level);
 	i &= ~(n - 1);
 	for (uint64_t m = 0; m < n; m++)
 		ad |= nest_leaf_attr(pt, level, nest_load(&t[i + m])) & AD;
@@ -343,7 +340,7 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 {
 	struct nest_pt *pt = g->pt;
 	const struct nest_fmt *f = pt->format->fmt;
-	uint64_t n = (uint64_t)1 << f->contig_shift(pt->features, level);
+	uint64_t n = (uint64_t)1 << nest_contig_shift(f, pt->features, level);
 	uint64_t size = n << nest_shift(f, level);
 	nest_attr_t ad, attr, seen;
 	nest_pte_t first, to;
@@ -381,7 +378,7 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 		ad &= ~clear;
 	} while (ad & ~seen);
 	nest_sync_entries(pt, &t[i], n);
-	if (!broken || f->fresh_flush(pt->features))
+	if (!broken || nest_fresh_flush(f, pt->features))
 		nest_gather_range(g, off, off + size - 1, level);
 }
 
@@ -391,7 +388,7 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 	struct nest_gather *g = rq->gather;
 	struct nest_pt *pt = g->pt;
 	const struct nest_fmt *f = pt->format->fmt;
-	uint64_t members = (uint64_t)1 << f->contig_shift(pt->features, level);
+	uint64_t members = (uint64_t)1 << nest_contig_shift(f, pt->features, level);
 	uint64_t last = off + (n << nest_shift(f, level)) - 1;
 	const struct replacement by = {
 		.rq = rq, .i = i, .n = n, .pa = off + rq->delta, .proto = proto
@@ -431,7 +428,7 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 			k += unit;
 			continue;
 		}
-		changed |= leaf || f->fresh_flush(pt->features);
+		changed |= leaf || nest_fresh_flush(f, pt->features);
 		k += take_unit(g, t, i + k, level, at, &by, k,
 			       leaf && nest_entry_pa(pt, level, at, e) != at + rq->delta, &ad);
 	}

@@ -27,7 +27,7 @@ NEST_INLINE void nest_fill_steps(nest_pte_t *t, uint64_t n, nest_pte_t e, nest_p
 {
 	uint64_t k = 0;
 
-	for (; k + 4 <= n; k += 4, e += 4 * step) {
+	for (; !NEST_SMALL && k + 4 <= n; k += 4, e += 4 * step) {
 		nest_fill_one(&t[k], e, live);
 		nest_fill_one(&t[k + 1], e + step, live);
 		nest_fill_one(&t[k + 2], e + 2 * step, live);
@@ -87,7 +87,7 @@ NEST_INLINE void nest_fill(const struct nest_fmt *f, const struct nest_job *job,
 	tail = head + body;
 	nest_fill_run(f, level, t, head, pa, proto, 1, live);
 	nest_fill_run(f, level, &t[head], body, pa + (head << shift), proto,
-		      (uint64_t)1 << f->contig_shift(job->pt->features, level), live);
+		      (uint64_t)1 << nest_contig_shift(f, job->pt->features, level), live);
 	nest_fill_run(f, level, &t[tail], n - tail, pa + (tail << shift), proto, 1, live);
 }
 
@@ -111,7 +111,7 @@ NEST_INLINE void nest_map_run(const struct nest_fmt *f, struct nest_job *job, un
 		return;
 	nest_fill(f, job, level, fr->t, i, n, off + rq->delta, true);
 	nest_sync_entries(pt, &fr->t[i], n);
-	if (f->fresh_flush(pt->features))
+	if (nest_fresh_flush(f, pt->features))
 		nest_gather_range(rq->gather, off, off + (n << nest_shift(f, level)) - 1,
 				  nest_cached_level(f, pt->features, level));
 }
@@ -179,7 +179,7 @@ NEST_INLINE bool nest_protect_one(const struct nest_fmt *f, struct nest_job *job
 		to = (job->to & ~address) | (e & address);
 		if (to == e)
 			return false;
-		if (f->needs_break(pt->features, level, e, to)) {
+		if (nest_needs_break(f, pt->features, level, e, to)) {
 			nest_pte_t was = nest_change(pt, t, i, level, off, to, false, &flushed);
 
 			if (was != e)
@@ -207,10 +207,10 @@ NEST_INLINE uint64_t nest_protect_alike(const struct nest_fmt *f, const struct n
 	nest_pte_t same = ~f->pa_mask(pt->features, 0), from = job->from, flip;
 	uint64_t k;
 
-	if (job->recoded_level != 0)
+	if (NEST_SMALL || job->recoded_level != 0)
 		return 0;
 	flip = (from ^ job->to) & same;
-	if (f->needs_break(pt->features, 0, from, from ^ flip) ||
+	if (nest_needs_break(f, pt->features, 0, from, from ^ flip) ||
 	    (nest_hw_updates(f, pt->features) &&
 	     f->set_ad(pt->features, 0, from, NEST_ACCESSED | NEST_DIRTY) != from))
 		return 0;
@@ -283,10 +283,9 @@ NEST_INLINE void nest_change_pages(const struct nest_fmt *f, struct nest_job *jo
 		e = nest_load(&t[i + k]);
 		if (op == NEST_OP_UNMAP) {
 			step = nest_clear(f, job, 0, t, i + k, at, e, &changed);
-		} else if (op == NEST_OP_PROTECT && f->contig_shift(pt->features, 0) &&
-			   f->is_contig(0, e)) {
+		} else if (op == NEST_OP_PROTECT && nest_is_member(f, pt->features, 0, e)) {
 			nest_rewrite_group(rq->gather, t, i + k, 0, at, rq->set, rq->clear, true);
-			step = (uint64_t)1 << f->contig_shift(pt->features, 0);
+			step = (uint64_t)1 << nest_contig_shift(f, pt->features, 0);
 		} else if (op == NEST_OP_PROTECT) {
 			changed = nest_protect_one(f, job, 0, t, i + k, at, e);
 			step += nest_protect_alike(f, job, &t[i + k + 1], n - k - 1);
@@ -484,11 +483,11 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 	nest_open(f, job, op, level, fr->t, i, off);
 	e = nest_load(&fr->t[i]);
 	if (op == NEST_OP_PROTECT && kind == NEST_PTE_LEAF &&
-	    f->contig_shift(pt->features, level) && f->is_contig(level, e)) {
+	    nest_is_member(f, pt->features, level, e)) {
 		nest_rewrite_group(rq->gather, fr->t, i, level, off, rq->set, rq->clear, true);
-		*stop = off +
-			(((nest_span_mask(f, level) + 1) << f->contig_shift(pt->features, level)) -
-			 1);
+		*stop = off + (((nest_span_mask(f, level) + 1)
+				<< nest_contig_shift(f, pt->features, level)) -
+			       1);
 		return false;
 	}
 	if (op == NEST_OP_UNMAP) {

@@ -85,9 +85,9 @@ NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *p
 	*out = (struct nest_mapping){ .level = level };
 	out->kind = nest_kind(f, pt, level, e);
 	if (out->kind == NEST_PTE_LEAF) {
-		out->contiguous = f->contig_shift(pt->features, level) && f->is_contig(level, e);
+		out->contiguous = nest_is_member(f, pt->features, level, e);
 		if (out->contiguous)
-			mask = ((mask + 1) << f->contig_shift(pt->features, level)) - 1;
+			mask = ((mask + 1) << nest_contig_shift(f, pt->features, level)) - 1;
 		out->pa = (f->leaf_pa(pt->features, level, e) & ~mask) | (off & mask);
 		if (f->attr(pt->features, level, e, &out->attr) != NEST_OK)
 			out->attr = 0;

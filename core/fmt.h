@@ -20,8 +20,10 @@
  */
 #ifdef __OPTIMIZE_SIZE__
 #define NEST_INLINE static inline
+#define NEST_SMALL  true
 #else
 #define NEST_INLINE static inline __attribute__((always_inline))
+#define NEST_SMALL  false
 #endif
 
 /* Bits hi..lo set. */
@@ -137,6 +139,57 @@ struct nest_fmt {
 	 */
 	nest_pte_t (*set_ad)(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad);
 };
+
+/*
+ * What no format of a build needs, the build leaves out (CMake sees to these); what an embedder
+ * does without, too. By default all is there.
+ */
+#ifndef NEST_HAS_SHARED
+#define NEST_HAS_SHARED 1 /* NEST_PT_SHARED */
+#endif
+#ifndef NEST_HAS_CONTIG
+#define NEST_HAS_CONTIG 1 /* NEST_FEAT_CONTIG */
+#endif
+#ifndef NEST_HAS_BREAK
+#define NEST_HAS_BREAK 1 /* needs_break() may be true */
+#endif
+#ifndef NEST_HAS_FRESH
+#define NEST_HAS_FRESH 1 /* fresh_flush() may be true; absent_is_table */
+#endif
+
+static inline uint32_t nest_known_features(const struct nest_fmt *f)
+{
+	return f->features & ~(NEST_HAS_CONTIG ? 0u : (uint32_t)NEST_FEAT_CONTIG);
+}
+
+NEST_INLINE uint8_t nest_contig_shift(const struct nest_fmt *f, uint32_t features, unsigned level)
+{
+	return NEST_HAS_CONTIG ? f->contig_shift(features, level) : 0;
+}
+
+/* Is it a leaf and a member of a contiguous group? */
+NEST_INLINE bool nest_is_member(const struct nest_fmt *f, uint32_t features, unsigned level,
+				nest_pte_t e)
+{
+	return nest_contig_shift(f, features, level) && f->is_leaf(level, e) &&
+	       f->is_contig(level, e);
+}
+
+NEST_INLINE bool nest_needs_break(const struct nest_fmt *f, uint32_t features, unsigned level,
+				  nest_pte_t from, nest_pte_t to)
+{
+	return NEST_HAS_BREAK && f->needs_break(features, level, from, to);
+}
+
+NEST_INLINE bool nest_fresh_flush(const struct nest_fmt *f, uint32_t features)
+{
+	return NEST_HAS_FRESH && f->fresh_flush(features);
+}
+
+NEST_INLINE bool nest_absent_is_table(const struct nest_fmt *f)
+{
+	return NEST_HAS_FRESH && f->absent_is_table;
+}
 
 /* Does hardware write to leaves on its own, so that a change must not lose what it sets? */
 static inline bool nest_hw_updates(const struct nest_fmt *f, uint32_t features)

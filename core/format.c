@@ -189,7 +189,7 @@ int nest_format_describe(const struct nest_format *format, uint32_t features,
 		.oa_default = f->oa_default(features),
 		.root_extra_bits = f->root_extra_bits,
 		.leaf_levels = f->leaf_levels(features),
-		.features = f->features,
+		.features = nest_known_features(f),
 		.sign_extended = f->ia_kind == NEST_IA_SIGNED,
 		.fresh_needs_flush = f->fresh_flush(features),
 	};

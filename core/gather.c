@@ -15,7 +15,7 @@ void nest_gather_init(struct nest_gather *g, struct nest_pt *pt)
 	g->pt = pt;
 	g->release = NULL;
 	g->release_ctx = NULL;
-	g->nr_ranges = g->nr_subtrees = g->nr_leaves = 0;
+	g->nr_ranges = g->nr_items = 0;
 	g->leaf_only = true;
 	g->all = false;
 	g->level_mask = 0;
@@ -96,30 +96,32 @@ static void report(struct nest_gather *g, unsigned level, uint64_t off, nest_pa_
 	g->release(g->release_ctx, &m);
 }
 
+/* What becomes of an item after the flush. */
+enum { REPORT, FREE, FREE_BUT_KEEP };
+
+static struct nest_gather_item *new_item(struct nest_gather *g)
+{
+	if (g->nr_items == NEST_GATHER_ITEMS)
+		nest_gather_sync(g);
+	return &g->item[g->nr_items++];
+}
+
 void nest_gather_leaves(struct nest_gather *g, unsigned level, uint64_t off, uint64_t size,
 			nest_pa_t pa, nest_attr_t attr, bool contiguous)
 {
-	unsigned last = g->nr_leaves - 1u;
+	struct nest_gather_item *item = &g->item[g->nr_items - 1u];
 
+	if (!g->nr_items || item->kind != REPORT || item->level != level || item->attr != attr ||
+	    item->contiguous != contiguous || item->ia + item->size != off ||
+	    item->pa + item->size != pa) {
+		item = new_item(g);
+		*item = (struct nest_gather_item){ .ia = off, .pa = pa, .attr = attr };
+		item->level = (uint8_t)level;
+		item->kind = REPORT;
+		item->contiguous = contiguous;
+	}
+	item->size += size;
 	nest_gather_range(g, off, off + size - 1, level);
-	if (g->nr_leaves && g->leaf[last].level == level && g->leaf[last].attr == attr &&
-	    g->leaf[last].contiguous == contiguous &&
-	    g->leaf[last].ia + g->leaf[last].size == off &&
-	    g->leaf[last].pa + g->leaf[last].size == pa) {
-		g->leaf[last].size += size;
-		return;
-	}
-	if (g->nr_leaves == NEST_GATHER_LEAVES) {
-		nest_gather_sync(g);
-		nest_gather_range(g, off, off + size - 1, level);
-	}
-	last = g->nr_leaves++;
-	g->leaf[last].ia = off;
-	g->leaf[last].pa = pa;
-	g->leaf[last].size = size;
-	g->leaf[last].attr = attr;
-	g->leaf[last].level = (uint8_t)level;
-	g->leaf[last].contiguous = contiguous;
 }
 
 /* Is there anything that may not be put where something else may still be in a TLB? */
@@ -129,7 +131,8 @@ static bool has_breaks(const struct nest_fmt *f, uint32_t features)
 
 	return nest_frames_break(f, features) ||
 	       (f->leaf(features, 1, NEST_R, &block) == NEST_OK &&
-		f->needs_break(features, 1, f->table(features, NEST_BIT(f->page_shift)), block));
+		nest_needs_break(f, features, 1, f->table(features, NEST_BIT(f->page_shift)),
+				 block));
 }
 
 void nest_gather_settle(struct nest_gather *g, uint64_t first, uint64_t last)
@@ -142,58 +145,76 @@ void nest_gather_settle(struct nest_gather *g, uint64_t first, uint64_t last)
 		nest_gather_sync(g);
 }
 
-void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
-		       const uint64_t *keep)
-{
-	unsigned n;
-
-	g->leaf_only = false;
-	g->level_mask |= levels_up_to(level + 1);
-	if (g->nr_subtrees == NEST_GATHER_SUBTREES)
-		nest_gather_sync(g);
-	n = g->nr_subtrees++;
-	g->subtree[n].table = table;
-	g->subtree[n].ia = off;
-	g->subtree[n].level = (uint8_t)level;
-	g->subtree[n].has_keep = keep != NULL;
-	g->subtree[n].keep = keep ? *keep : 0;
-}
-
-/* NOLINTNEXTLINE(misc-no-recursion): one call per level */
-void nest_free_subtree(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
-		       const uint64_t *keep)
+/* Free a table and all below it, from left to right; report what leaves are lost with them. */
+static void free_subtree(struct nest_gather *g, const struct nest_gather_item *item)
 {
 	struct nest_pt *pt = g->pt;
 	const struct nest_fmt *f = pt->format->fmt;
 	const uint64_t n = (uint64_t)1 << f->index_bits;
-	const nest_pte_t *t = nest_va(pt, table), absent = pt->absent[level];
+	struct {
+		nest_pa_t table;
+		uint64_t i;
+	} at[NEST_MAX_LEVELS];
+	unsigned level = item->level;
+	uint64_t base = item->ia;
 
-	/* Without somebody to report to, nobody reads leaves. */
-	if (level == 0 && !g->release) {
-		nest_free_table(pt, table, level);
-		return;
-	}
-	for (uint64_t i = 0; i < n; i++) {
-		i += nest_like(&t[i], n - i, absent, ~(nest_pte_t)0);
-		if (i == n)
-			break;
-		nest_pte_t e = nest_load(&t[i]);
-		uint64_t at = off + (i << nest_shift(f, level));
+	at[level].table = item->pa;
+	at[level].i = 0;
+	for (;;) {
+		const nest_pte_t *t = nest_va(pt, at[level].table);
+		uint64_t i = at[level].i, off;
+		nest_pte_t e;
 
+		/* Without somebody to report to, nobody reads leaves. */
+		i = level == 0 && !g->release
+			    ? n
+			    : i + nest_like(&t[i], n - i, pt->absent[level], ~(nest_pte_t)0);
+		if (i == n) {
+			nest_free_table(pt, at[level].table, level);
+			if (level == item->level)
+				return;
+			level++;
+			base &= ~nest_span_mask(f, level + 1);
+			continue;
+		}
+		at[level].i = i + 1;
+		e = nest_load(&t[i]);
+		off = base + (i << nest_shift(f, level));
 		if (level > 0 && f->is_table(level, e)) {
-			if (level == 1 && !g->release)
-				nest_free_table(pt, f->table_pa(e), 0);
-			else
-				nest_free_subtree(g, f->table_pa(e), level - 1, at, keep);
+			base = off;
+			level--;
+			at[level].table = f->table_pa(e);
+			at[level].i = 0;
 		} else if (g->release && f->is_leaf(level, e)) {
-			nest_pa_t pa = nest_entry_pa(pt, level, at, e);
+			nest_pa_t pa = nest_entry_pa(pt, level, off, e);
 
-			if (!keep || pa - at != *keep)
-				report(g, level, at, pa, nest_leaf_attr(pt, level, e),
+			if (item->kind == FREE || pa - off != item->size)
+				report(g, level, off, pa, nest_leaf_attr(pt, level, e),
 				       nest_is_contig(pt, level, e));
 		}
 	}
-	nest_free_table(pt, table, level);
+}
+
+static void report_leaves(struct nest_gather *g, const struct nest_gather_item *item)
+{
+	uint64_t step = nest_span_mask(g->pt->format->fmt, item->level) + 1;
+
+	for (uint64_t d = 0; d < item->size; d += step)
+		report(g, item->level, item->ia + d, item->pa + d, item->attr, item->contiguous);
+}
+
+void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
+		       const uint64_t *keep)
+{
+	struct nest_gather_item *item;
+
+	/* Its range is in, and may be flushed here already. */
+	g->leaf_only = false;
+	g->level_mask |= levels_up_to(level + 1);
+	item = new_item(g);
+	*item = (struct nest_gather_item){ .ia = off, .pa = table, .size = keep ? *keep : 0 };
+	item->level = (uint8_t)level;
+	item->kind = keep ? FREE_BUT_KEEP : FREE;
 }
 
 void nest_gather_sync(struct nest_gather *g)
@@ -205,17 +226,13 @@ void nest_gather_sync(struct nest_gather *g)
 	for (unsigned i = 0; i < g->nr_ranges && !g->all; i++)
 		flush(g->pt, g->range[i].first, g->range[i].last, g->level_mask, g->leaf_only,
 		      false);
-	for (unsigned i = 0; i < g->nr_leaves; i++) {
-		uint64_t step = nest_span_mask(g->pt->format->fmt, g->leaf[i].level) + 1;
-
-		for (uint64_t d = 0; d < g->leaf[i].size; d += step)
-			report(g, g->leaf[i].level, g->leaf[i].ia + d, g->leaf[i].pa + d,
-			       g->leaf[i].attr, g->leaf[i].contiguous);
+	for (unsigned i = 0; i < g->nr_items; i++) {
+		if (g->item[i].kind == REPORT)
+			report_leaves(g, &g->item[i]);
+		else
+			free_subtree(g, &g->item[i]);
 	}
-	for (unsigned i = 0; i < g->nr_subtrees; i++)
-		nest_free_subtree(g, g->subtree[i].table, g->subtree[i].level, g->subtree[i].ia,
-				  g->subtree[i].has_keep ? &g->subtree[i].keep : NULL);
-	g->nr_ranges = g->nr_subtrees = g->nr_leaves = 0;
+	g->nr_ranges = g->nr_items = 0;
 	g->leaf_only = true;
 	g->all = false;
 	g->level_mask = 0;

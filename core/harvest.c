@@ -96,7 +96,7 @@ static uint64_t take(struct harvest *h, nest_pte_t *t, uint64_t i, unsigned leve
 	const struct nest_fmt *f = h->pt->format->fmt;
 	const struct nest_request *rq = h->rq;
 	bool contiguous = nest_is_contig(h->pt, level, nest_load(&t[i]));
-	uint64_t n = (uint64_t)1 << (contiguous ? f->contig_shift(h->pt->features, level) : 0);
+	uint64_t n = (uint64_t)1 << (contiguous ? nest_contig_shift(f, h->pt->features, level) : 0);
 	uint64_t mask = (n << nest_shift(f, level)) - 1, k = 0;
 	uint64_t first = off & ~mask, last = off | mask;
 

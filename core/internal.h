@@ -191,7 +191,7 @@ NEST_INLINE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct 
 					 unsigned level, nest_pte_t e)
 {
 	if (level > 0 && f->is_table(level, e)) {
-		if (f->absent_is_table &&
+		if (nest_absent_is_table(f) &&
 		    (e == pt->absent[level] || e == pt->lent[level] || e == pt->busy[level]))
 			return NEST_PTE_NONE;
 		return NEST_PTE_TABLE;
@@ -227,6 +227,13 @@ NEST_INLINE unsigned nest_walk_by(const struct nest_fmt *f, const struct nest_pt
 	nest_pte_t *root = nest_view_va(v, pt->root);
 
 	*p = &root[off >> nest_shift(f, top)];
+	if (NEST_SMALL) {
+		unsigned level = top;
+
+		while (nest_walk_step(f, pt, v, off, level, p, e))
+			level--;
+		return level;
+	}
 	if (top >= 4 && !nest_walk_step(f, pt, v, off, 4, p, e))
 		return 4;
 	if (top >= 3 && !nest_walk_step(f, pt, v, off, 3, p, e))
@@ -251,7 +258,7 @@ NEST_INLINE unsigned nest_walk(const struct nest_fmt *f, const struct nest_pt *p
 
 NEST_INLINE bool nest_is_shared(const struct nest_pt *pt)
 {
-	return (pt->flags & NEST_PT_SHARED) != 0;
+	return NEST_HAS_SHARED && (pt->flags & NEST_PT_SHARED) != 0;
 }
 
 /* Has init succeeded and destroy not been called? */
@@ -269,7 +276,7 @@ NEST_INLINE uint64_t nest_like(const nest_pte_t *t, uint64_t n, nest_pte_t e, ne
 {
 	uint64_t k = 0;
 
-	for (; k + 4 <= n; k += 4) {
+	for (; !NEST_SMALL && k + 4 <= n; k += 4) {
 		if (((t[k] ^ e) | (t[k + 1] ^ e) | (t[k + 2] ^ e) | (t[k + 3] ^ e)) & mask)
 			break;
 	}
@@ -292,7 +299,7 @@ NEST_INLINE bool nest_is_busy(const struct nest_fmt *f, const struct nest_pt *pt
 			      nest_pte_t e)
 {
 	return nest_is_limbo(f, level, e) ||
-	       (f->absent_is_table && nest_is_shared(pt) && e == pt->busy[level]);
+	       (nest_absent_is_table(f) && nest_is_shared(pt) && e == pt->busy[level]);
 }
 
 /* So often a call goes back to the root before it gives up with NEST_E_BUSY. */
@@ -304,7 +311,7 @@ enum { NEST_TRIES = 1024 };
  */
 NEST_INLINE unsigned nest_cached_level(const struct nest_fmt *f, uint32_t features, unsigned level)
 {
-	return f->fresh_flush(features) && f->absent_is_table ? 0 : level;
+	return nest_fresh_flush(f, features) && nest_absent_is_table(f) ? 0 : level;
 }
 
 /* Must another frame at the same place wait for a break? */
@@ -313,7 +320,8 @@ NEST_INLINE bool nest_frames_break(const struct nest_fmt *f, uint32_t features)
 	nest_pte_t leaf;
 
 	return f->leaf(features, 0, NEST_R, &leaf) == NEST_OK &&
-	       f->needs_break(features, 0, leaf, leaf | f->pa_bits(0, NEST_BIT(f->page_shift)));
+	       nest_needs_break(f, features, 0, leaf,
+				leaf | f->pa_bits(0, NEST_BIT(f->page_shift)));
 }
 
 /* Bytes of a table, which are those of the smallest page. */
@@ -407,7 +415,7 @@ NEST_INLINE uint64_t nest_groups(const struct nest_fmt *f, const struct nest_pt 
 				 const struct nest_request *rq, unsigned level, uint64_t i,
 				 uint64_t n, uint64_t *head)
 {
-	unsigned cs = rq->groups ? f->contig_shift(pt->features, level) : 0;
+	unsigned cs = rq->groups ? nest_contig_shift(f, pt->features, level) : 0;
 	uint64_t members = (uint64_t)1 << cs;
 
 	*head = -i & (members - 1);
@@ -462,9 +470,6 @@ void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, u
 /* The flush inside a break-before-make: now, whatever is gathered. */
 void nest_flush_now(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level,
 		    bool leaf_only);
-/* Free a subtree and report its leaves, as for nest_gather_table(). */
-void nest_free_subtree(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
-		       const uint64_t *keep);
 
 /* ---- Rare changes of live entries (change.c) ---- */
 

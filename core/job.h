@@ -47,7 +47,7 @@ NEST_INLINE bool nest_may_detach(const struct nest_pt *pt, unsigned level, uint6
 NEST_INLINE bool nest_group_inside(const struct nest_fmt *f, const struct nest_request *rq,
 				   uint32_t features, unsigned level, uint64_t off)
 {
-	uint64_t mask = (nest_span_mask(f, level) + 1) << f->contig_shift(features, level);
+	uint64_t mask = (nest_span_mask(f, level) + 1) << nest_contig_shift(f, features, level);
 
 	mask -= 1;
 	return (off & ~mask) >= rq->first && (off | mask) <= rq->last;
@@ -61,8 +61,7 @@ NEST_INLINE bool nest_must_open(const struct nest_fmt *f, const struct nest_job 
 {
 	const struct nest_request *rq = job->rq;
 
-	if (!f->contig_shift(job->pt->features, level) || !f->is_leaf(level, e) ||
-	    !f->is_contig(level, e))
+	if (!nest_is_member(f, job->pt->features, level, e))
 		return false;
 	if (op == NEST_OP_SPLIT || (op == NEST_OP_MAP && level > rq->cap))
 		return true;

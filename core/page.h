@@ -43,7 +43,7 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 	    f->leaf(features, 0, attr, &proto) != NEST_OK)
 		return false;
 	/* They may make a group. */
-	if (!flags && f->contig_shift(features, 0) && n >> f->contig_shift(features, 0))
+	if (!flags && nest_contig_shift(f, features, 0) && n >> nest_contig_shift(f, features, 0))
 		return false;
 	/* What the gather holds of these pages may have to be flushed before. */
 	if (gather && (gather->pt != pt || gather->nr_ranges || gather->all))
@@ -64,7 +64,7 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 		nest_fill_run(f, 0, p, n, pa, proto, 1, true);
 	}
 	nest_sync_entries(pt, p, n);
-	if (f->fresh_flush(features)) {
+	if (nest_fresh_flush(f, features)) {
 		if (gather && !nest_is_shared(pt))
 			nest_gather_range(gather, off, off + size - 1, 0);
 		else
@@ -91,7 +91,7 @@ NEST_INLINE bool nest_unmap_few(const struct nest_fmt *f, struct nest_pt *pt, ne
 		return false;
 	for (uint64_t k = 0; k < n; k++) {
 		e = nest_load(&p[k]);
-		if (!f->is_leaf(0, e) || (f->contig_shift(pt->features, 0) && f->is_contig(0, e)))
+		if (!f->is_leaf(0, e) || nest_is_member(f, pt->features, 0, e))
 			return false;
 	}
 	i = off >> f->page_shift & (NEST_BIT(f->index_bits) - 1);

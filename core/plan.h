@@ -30,7 +30,7 @@ NEST_INLINE int nest_plan_leaf(const struct nest_fmt *f, struct nest_job *job, e
 			return NEST_E_MAPPED;
 	}
 	if ((rq->flags & NEST_NO_SPLIT) &&
-	    (!covered || (f->contig_shift(pt->features, level) && f->is_contig(level, e) &&
+	    (!covered || (nest_is_member(f, pt->features, level, e) &&
 			  !nest_group_inside(f, rq, pt->features, level, off))))
 		return NEST_E_HUGE;
 	if (op == NEST_OP_PROTECT) {

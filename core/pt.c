@@ -343,7 +343,7 @@ uint64_t nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t siz
 static uint64_t merge_mask(const struct nest_pt *pt)
 {
 	const struct nest_fmt *f = pt->format->fmt;
-	unsigned cs = f->contig_shift(pt->features, pt->max_leaf);
+	unsigned cs = nest_contig_shift(f, pt->features, pt->max_leaf);
 
 	return ((nest_span_mask(f, pt->max_leaf) + 1) << cs) - 1;
 }
@@ -359,7 +359,7 @@ static uint64_t map_end(const struct nest_pt *pt, const struct nest_request *rq,
 	while (level && ((rq->first & nest_span_mask(f, level)) ||
 			 rq->last - rq->first < nest_span_mask(f, level)))
 		level--;
-	cs = rq->groups ? f->contig_shift(pt->features, level) : 0;
+	cs = rq->groups ? nest_contig_shift(f, pt->features, level) : 0;
 	unit = ((nest_span_mask(f, level) + 1) << cs) - 1;
 	limit = rq->last - rq->first;
 	if (limit >> nest_shift(f, level) >= budget)

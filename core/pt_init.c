@@ -54,8 +54,8 @@ static int check_config(const struct nest_pt_config *c)
 	if ((c->flags & NEST_PT_SHARED) && !c->host->defer)
 		return NEST_E_INVAL;
 	/* Members of a group cannot change one by one. */
-	if ((c->features & ~f->features) ||
-	    ((c->flags & NEST_PT_SHARED) && (c->features & NEST_FEAT_CONTIG)))
+	if ((c->features & ~nest_known_features(f)) ||
+	    ((c->flags & NEST_PT_SHARED) && (!NEST_HAS_SHARED || (c->features & NEST_FEAT_CONTIG))))
 		return NEST_E_UNSUPPORTED;
 	if ((c->flags & NEST_PT_UPPER) && f->ia_kind != NEST_IA_SPLIT)
 		return NEST_E_UNSUPPORTED;
@@ -76,7 +76,7 @@ static int make_busy(struct nest_pt *pt, unsigned level)
 	nest_pa_t table;
 	int err;
 
-	if (level == 0 || !f->absent_is_table) {
+	if (level == 0 || !nest_absent_is_table(f)) {
 		pt->busy[level] = nest_soft_word(NEST_SOFT_LIMBO, 0) |
 				  f->soft_bits(pt->features, level);
 		return NEST_OK;
@@ -168,7 +168,7 @@ void nest_pt_destroy(struct nest_pt *pt)
 		if (pt->invalid[l] != NEST_PA_NONE)
 			pt->host->free(pt->ctx, pt->invalid[l], (size_t)nest_table_size(pt));
 	}
-	for (unsigned l = 1; l <= pt->top && pt->format->fmt->absent_is_table; l++) {
+	for (unsigned l = 1; l <= pt->top && nest_absent_is_table(pt->format->fmt); l++) {
 		if (pt->busy[l] != pt->absent[l])
 			pt->host->free(pt->ctx, pt->format->fmt->table_pa(pt->busy[l]),
 				       (size_t)nest_table_size(pt));

@@ -64,7 +64,7 @@ static void make_groups(const struct nest_request *rq, nest_pte_t *t, unsigned l
 {
 	struct nest_pt *pt = rq->gather->pt;
 	const struct nest_fmt *f = pt->format->fmt;
-	unsigned cs = f->contig_shift(pt->features, level);
+	unsigned cs = nest_contig_shift(f, pt->features, level);
 	uint64_t size = (nest_span_mask(f, level) + 1) << cs;
 	nest_attr_t attr;
 	nest_pa_t pa;
@@ -312,7 +312,7 @@ int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64
 	for (uint64_t i = a; i <= b; i++)
 		nest_store(&to[i], nest_load(&from[i]));
 	nest_sync_entries(dst, &to[a], b - a + 1);
-	if (dst->format->fmt->fresh_flush(dst->features))
+	if (nest_fresh_flush(dst->format->fmt, dst->features))
 		nest_flush_now(dst, first, last, dst->top, false);
 	return NEST_OK;
 }

@@ -69,13 +69,13 @@ static nest_pte_t new_leaf(const struct shared *s, unsigned level, uint64_t off)
 static bool needs_break(const struct shared *s, unsigned level, nest_pte_t from, nest_pte_t to)
 {
 	/* What spares a break relies on one CPU's order of changes. */
-	return s->f->needs_break(s->pt->features & ~NEST_FEAT_BBM2, level, from, to);
+	return nest_needs_break(s->f, s->pt->features & ~NEST_FEAT_BBM2, level, from, to);
 }
 
 /* What was invalid until now may be in a TLB as such. */
 static void gather_fresh(const struct shared *s, uint64_t first, uint64_t last, unsigned level)
 {
-	if (s->f->fresh_flush(s->pt->features))
+	if (nest_fresh_flush(s->f, s->pt->features))
 		nest_gather_range(s->rq->gather, first, last,
 				  nest_cached_level(s->f, s->pt->features, level));
 }
@@ -231,7 +231,7 @@ static int open_entry(struct shared *s, struct place *at)
 	} else {
 		nest_sync_entries(s->pt, &at->t[at->i], 1);
 	}
-	if (s->f->fresh_flush(s->pt->features)) {
+	if (nest_fresh_flush(s->f, s->pt->features)) {
 		rq->gather->leaf_only = false;
 		gather_fresh(s, first, last, at->level);
 	}

@@ -90,7 +90,7 @@ int nest_pt_stats(const struct nest_pt *pt, struct nest_pt_stats *out)
 	/* A group was one visit. */
 	for (unsigned l = 0; l <= pt->top; l++) {
 		uint64_t groups = out->contiguous[l];
-		unsigned cs = pt->format->fmt->contig_shift(pt->features, l);
+		unsigned cs = nest_contig_shift(pt->format->fmt, pt->features, l);
 
 		out->contiguous[l] = groups << cs;
 		out->leaves[l] += out->contiguous[l] - groups;

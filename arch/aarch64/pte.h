@@ -14,6 +14,8 @@
 
 #include "core/engine.h"
 
+_Static_assert(NEST_HAS_BREAK, "AArch64 needs break-before-make");
+
 #define A64_VALID      NEST_BIT(0)
 #define A64_TABLE      NEST_BITS(1, 0) /* above level 0; at level 0 the same bits say page */
 #define A64_MEMATTR    NEST_BITS(5, 2) /* stage 1: AttrIndx 4:2 and NS */

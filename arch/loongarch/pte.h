@@ -18,6 +18,9 @@
 
 #include "core/fmt.h"
 
+_Static_assert(NEST_HAS_BREAK &&NEST_HAS_FRESH,
+	       "LoongArch needs breaks, and flushes of what is fresh");
+
 #define LA_V         NEST_BIT(0)
 #define LA_D         NEST_BIT(1)
 #define LA_PLV       NEST_BITS(3, 2)

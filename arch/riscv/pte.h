@@ -11,6 +11,8 @@
 
 #include "core/engine.h"
 
+_Static_assert(NEST_HAS_FRESH, "RISC-V needs flushes of what is fresh");
+
 #define RV_V         NEST_BIT(0)
 #define RV_R         NEST_BIT(1)
 #define RV_W         NEST_BIT(2)

@@ -23,35 +23,30 @@ struct nest_mapping;
 /* Told each removed leaf, after the flush that covers it. `leaf` lives only during the call. */
 typedef void (*nest_release_fn)(void *ctx, const struct nest_mapping *leaf);
 
-enum { NEST_GATHER_RANGES = 4, NEST_GATHER_SUBTREES = 8, NEST_GATHER_LEAVES = 8 };
+enum { NEST_GATHER_RANGES = 4, NEST_GATHER_ITEMS = 8 };
 
 /* Fields are the library's; use the functions. */
 struct nest_gather {
 	struct nest_pt *pt;
 	nest_release_fn release;
 	void *release_ctx;
-	uint8_t nr_ranges, nr_subtrees, nr_leaves;
+	uint8_t nr_ranges, nr_items;
 	bool leaf_only;
 	bool all;
 	uint8_t level_mask;
 	struct {
 		uint64_t first, last;
 	} range[NEST_GATHER_RANGES];
-	struct {
-		nest_pa_t table;
+	/* For after the flush: tables to free, removed leaves to report. */
+	struct nest_gather_item {
 		uint64_t ia;
-		uint64_t keep; /* leaves with this pa - ia stay mapped by the entry put in place */
-		uint8_t level; /* of the table's entries */
-		bool has_keep;
-	} subtree[NEST_GATHER_SUBTREES];
-	struct {
-		uint64_t ia;
-		nest_pa_t pa;
-		uint64_t size;
+		nest_pa_t pa;  /* the table's; the first leaf's */
+		uint64_t size; /* leaves: bytes; a table that leaves stay of: their pa - ia */
 		nest_attr_t attr;
-		uint8_t level;
+		uint8_t level; /* of the table's entries; of the leaves */
+		uint8_t kind;  /* the library's */
 		bool contiguous;
-	} leaf[NEST_GATHER_LEAVES];
+	} item[NEST_GATHER_ITEMS];
 };
 
 /* Start an empty gather for changes to `pt`. Needs no undoing when it stays empty. */

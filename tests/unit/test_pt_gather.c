@@ -154,7 +154,7 @@ static void overflow(const struct tcase *c)
 	struct nest_gather g;
 	struct ledger l;
 	uint64_t ia, p;
-	const unsigned n = 3 * (NEST_GATHER_RANGES + NEST_GATHER_SUBTREES + NEST_GATHER_LEAVES);
+	const unsigned n = 3 * (NEST_GATHER_RANGES + 2 * NEST_GATHER_ITEMS);
 
 	fix_open(&f, c);
 	p = f.page;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A consumer of the library: maps a block through the umbrella header, and prints the formats that
- * are built in and one translation.
+ * are built in, the modes that are left out, and one translation.
  */
 #include <nest/nest.h>
 
@@ -30,11 +30,34 @@ static void tlb_flush(void *ctx, const struct nest_flush *what)
 	(void)what;
 }
 
+/* Nobody else reads these tables. */
+static void call_now(void *ctx, void (*fn)(void *arg), void *arg)
+{
+	(void)ctx;
+	fn(arg);
+}
+
+/* Say so if tables cannot be had with these flags and features. */
+static void try_with(struct nest_pt_config config, uint32_t flags, uint32_t features,
+		     const char *what)
+{
+	struct nest_pt pt;
+	int err;
+
+	config.flags = flags;
+	config.features = features;
+	err = nest_pt_init(&pt, &config);
+	if (err)
+		printf("%s: %s\n", what, nest_strerror(err));
+	else
+		nest_pt_destroy(&pt);
+}
+
 int main(void)
 {
-	const struct nest_host host = { .alloc = frame_alloc,
-					.free = frame_free,
-					.tlb_flush = tlb_flush };
+	const struct nest_host host = {
+		.alloc = frame_alloc, .free = frame_free, .tlb_flush = tlb_flush, .defer = call_now
+	};
 	const struct nest_pt_config config = { .format = nest_format_by_name("aarch64-s2-4k"),
 					       .oa_bits = 48,
 					       .host = &host };
@@ -46,6 +69,8 @@ int main(void)
 	for (const struct nest_format *const *f = nest_formats; *f; f++)
 		printf(" %s", nest_format_name(*f));
 	printf("\n");
+	try_with(config, NEST_PT_SHARED, 0, "shared mode");
+	try_with(config, 0, NEST_FEAT_CONTIG, "contiguous groups");
 	err = nest_pt_init(&pt, &config);
 	if (err) {
 		printf("init: %s\n", nest_strerror(err));
