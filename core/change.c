@@ -162,29 +162,21 @@ void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t
 }
 
 /*
- * Report what of `old`, a leaf one level above `table`, the table put in its place maps no longer,
- * or maps to other frames.
+ * Report what of `old`, a leaf of `level` that stood for `off` on, what has taken its place maps no
+ * longer, or maps to other frames.
  */
-/* NOLINTNEXTLINE(misc-no-recursion): one call per level */
-static void report_lost(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
-			nest_pte_t old)
+static void report_lost(struct nest_gather *g, unsigned level, uint64_t off, nest_pte_t old)
 {
-	struct nest_pt *pt = g->pt;
-	const struct nest_fmt *f = pt->format->fmt;
-	const nest_pte_t *t = nest_va(pt, table);
+	const struct nest_pt *pt = g->pt;
+	const nest_pa_t pa = nest_entry_pa(pt, level, off, old);
+	const nest_attr_t attr = nest_leaf_attr(pt, level, old);
 
-	for (uint64_t i = 0; i < (uint64_t)1 << f->index_bits; i++) {
-		uint64_t at = off + (i << nest_shift(f, level));
-		nest_pte_t was = nest_derive(pt, level, old, i), e = nest_load(&t[i]);
-		enum nest_pte_kind kind = nest_kind(f, pt, level, e);
+	struct nest_mapping m;
 
-		if (kind == NEST_PTE_TABLE)
-			report_lost(g, f->table_pa(e), level - 1, at, was);
-		else if (kind != NEST_PTE_LEAF ||
-			 nest_entry_pa(pt, level, at, e) != nest_entry_pa(pt, level, at, was))
-			nest_gather_leaves(g, level, at, nest_span_mask(f, level) + 1,
-					   nest_entry_pa(pt, level, at, was),
-					   nest_leaf_attr(pt, level, was), false);
+	for (uint64_t d = 0; d <= nest_span_mask(pt->format->fmt, level); d += m.size) {
+		(void)pt->format->query(pt, off + d, &m);
+		if (m.kind != NEST_PTE_LEAF || m.pa != pa + d)
+			nest_gather_leaves(g, m.level, off + d, m.size, pa + d, attr, false);
 	}
 }
 
@@ -227,7 +219,7 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 	}
 	nest_sync_entries(pt, &t[i], 1);
 	if (g->release && nest_kind(f, pt, level, old) == NEST_PTE_LEAF)
-		report_lost(g, child, level - 1, off, was);
+		report_lost(g, level, off, was);
 }
 
 /* What a map puts over live leaves. */
