@@ -94,6 +94,7 @@ struct workload {
 	uint32_t features; /* NEST_FEAT_* that it is about: left out where they are not */
 	/* Do it; returns ns, and how many units that were. */
 	double (*run)(struct subject *s, enum side side, uint64_t *count);
+	bool large; /* needs LARGE_POOL */
 };
 
 /* shared.c */

@@ -154,13 +154,18 @@ static double map_fixed(struct subject *s, enum side side, uint64_t *count)
 
 /* ---- One page a call ---- */
 
-static double map_pages(struct subject *s, enum side side, uint64_t *count, bool shuffled)
+enum where { IN_ORDER, SHUFFLED, FAR_APART };
+
+static double map_pages(struct subject *s, enum side side, uint64_t *count, enum where where)
 {
+	const uint64_t step = where == FAR_APART ? TIB / MOST_PAGES : s->page;
 	double begin;
 
 	subject_open(s);
 	*count = MOST_PAGES;
-	draw(MOST_PAGES, s->page, shuffled);
+	draw(MOST_PAGES, step, where != IN_ORDER);
+	for (unsigned i = 0; i < MOST_PAGES; i++)
+		order[i] += random_below(step / s->page) * s->page;
 	begin = now_ns();
 	if (side == ENGINE) {
 		for (unsigned i = 0; i < MOST_PAGES; i++)
@@ -173,12 +178,17 @@ static double map_pages(struct subject *s, enum side side, uint64_t *count, bool
 
 static double map_in_order(struct subject *s, enum side side, uint64_t *count)
 {
-	return map_pages(s, side, count, false);
+	return map_pages(s, side, count, IN_ORDER);
+}
+
+static double map_shuffled(struct subject *s, enum side side, uint64_t *count)
+{
+	return map_pages(s, side, count, SHUFFLED);
 }
 
 static double map_at_random(struct subject *s, enum side side, uint64_t *count)
 {
-	return map_pages(s, side, count, true);
+	return map_pages(s, side, count, FAR_APART);
 }
 
 static double unmap_pages(struct subject *s, enum side side, uint64_t *count)
@@ -409,47 +419,50 @@ static double grow_huge(struct subject *s, enum side side, uint64_t *count)
 
 const struct workload workloads[] = {
 	{ "map-1g", "map 1 GiB of smallest pages, one call", "page", "L1: fill the tables", 1.3, 0,
-	  0, map_range },
+	  0, map_range, false },
 	{ "map-256", "map 256 pages into a table that is there", "entry", "fill", 0, 1.0, 0,
-	  map_entry },
-	{ "map-fixed", "the fixed part of that", "call", "walk", 0, 30, 0, map_fixed },
+	  map_entry, false },
+	{ "map-fixed", "the fixed part of that", "call", "walk", 0, 30, 0, map_fixed, false },
 	{ "map-pages", "map 262,144 pages, one a call, in order", "page", "L3: walk and store", 1.5,
-	  0, 0, map_in_order },
-	{ "map-random", "the same at random", "page", "L3: walk and store", 1.3, 0, 0,
-	  map_at_random },
+	  0, 0, map_in_order, false },
+	{ "map-shuffled", "the same, shuffled", "page", "L3: walk and store", 1.3, 0, 0,
+	  map_shuffled, false },
+	{ "map-random", "as many at random in 1 TiB", "page", "L3: walk and store", 1.3, 0, 0,
+	  map_at_random, true },
 	{ "unmap-1g", "unmap 1 GiB of smallest pages, one call", "page", "L5: free the tables", 1.5,
-	  0, 0, unmap_range },
+	  0, 0, unmap_range, false },
 	{ "unmap-pages", "unmap 262,144 pages, one a call", "page", "L3: walk and store", 1.5, 0, 0,
-	  unmap_pages },
+	  unmap_pages, false },
 	{ "protect-1g", "protect 1 GiB of smallest pages, one call", "page", "L4: load and store",
-	  1.3, 0, 0, protect_range },
-	{ "query", "query at random", "page", "L2: walk", 1.2, 0, 0, query },
+	  1.3, 0, 0, protect_range, false },
+	{ "query", "query at random", "page", "L2: walk", 1.2, 0, 0, query, false },
 	{ "map-huge", "map 512 GiB of pages of up to 1 GiB", "entry", "store, allocate", 1.3, 0, 0,
-	  map_huge },
+	  map_huge, false },
 	{ "map-off", "map 64 GiB off by a page: every size", "entry", "store, allocate", 1.3, 0, 0,
-	  map_off },
+	  map_off, false },
 	{ "split", "one page out of each of 512 large pages", "split", "fill, allocate", 1.3, 0, 0,
-	  split },
+	  split, false },
 	{ "map-groups", "map 1 GiB in contiguous groups", "page", "without groups", 1.0, 0,
-	  NEST_FEAT_CONTIG, map_groups },
+	  NEST_FEAT_CONTIG, map_groups, false },
 	{ "unmap-groups", "unmap 1 GiB less a page, in groups", "page", "without groups", 1.0, 0,
-	  NEST_FEAT_CONTIG, unmap_groups },
+	  NEST_FEAT_CONTIG, unmap_groups, false },
 	{ "destroy", "destroy 1 GiB of smallest pages", "page", "L5: free the tables", 1.5, 0, 0,
-	  destroy },
+	  destroy, false },
 	{ "harvest", "harvest 1 GiB, 1 % dirty", "page", "scan the entries", 1.3, 0,
-	  NEST_FEAT_HW_AD, harvest },
-	{ "grow-map", "map 1 TiB of smallest pages", "page", "1 GiB of them", 1.2, 0, 0, grow_map },
+	  NEST_FEAT_HW_AD, harvest, false },
+	{ "grow-map", "map 1 TiB of smallest pages", "page", "1 GiB of them", 1.2, 0, 0, grow_map,
+	  true },
 	{ "grow-protect", "protect 1 TiB of smallest pages", "page", "1 GiB of them", 1.2, 0, 0,
-	  grow_protect },
+	  grow_protect, true },
 	{ "grow-unmap", "unmap 1 TiB of smallest pages", "page", "1 GiB of them", 1.2, 0, 0,
-	  grow_unmap },
+	  grow_unmap, true },
 	{ "grow-huge", "map up to 256 TiB of pages of up to 1 GiB", "entry", "a sixteenth of it",
-	  1.2, 0, 0, grow_huge },
+	  1.2, 0, 0, grow_huge, true },
 	{ "shared-one", "shared mode: faults at random, 1 thread", "fault", "exclusive mode", 1.15,
-	  0, 0, shared_one },
+	  0, 0, shared_one, false },
 	{ "shared-apart", "by 2 threads, in subtrees of their own", "fault", "1 thread", 1 / 1.8, 0,
-	  0, shared_apart },
+	  0, shared_apart, false },
 	{ "shared-near", "by 2 threads, in one subtree", "fault", "1 thread", 1 / 1.4, 0, 0,
-	  shared_near },
+	  shared_near, false },
 };
 const unsigned nr_workloads = sizeof(workloads) / sizeof(*workloads);
