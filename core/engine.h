@@ -12,6 +12,7 @@
 #define NEST_CORE_ENGINE_H
 
 #include "core/commit.h"
+#include "core/drop.h"
 #include "core/page.h"
 #include "core/plan.h"
 
@@ -125,7 +126,8 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 					  .protect = nest_operate_any,                             \
 					  .query = nest_query_any,                                 \
 					  .pt_map = nest_map_any,                                  \
-					  .pt_unmap = nest_unmap_any }
+					  .pt_unmap = nest_unmap_any,                              \
+					  .drop = nest_drop_any }
 #else
 #define NEST_FORMAT(name, desc)                                                                    \
 	static int name##_map(struct nest_pt *pt, const struct nest_request *rq)                   \
@@ -158,13 +160,19 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 			return NEST_OK;                                                            \
 		return nest_unmap_any(pt, ia, size, flags, gather);                                \
 	}                                                                                          \
+	static void name##_drop(struct nest_pt *pt, struct nest_gather *g,                         \
+				const struct nest_gather_item *item)                               \
+	{                                                                                          \
+		nest_drop(&(desc), pt, g, item);                                                   \
+	}                                                                                          \
 	const struct nest_format name = { .fmt = &(desc),                                          \
 					  .map = name##_map,                                       \
 					  .unmap = name##_unmap,                                   \
 					  .protect = name##_protect,                               \
 					  .query = name##_query,                                   \
 					  .pt_map = name##_pt_map,                                 \
-					  .pt_unmap = name##_pt_unmap }
+					  .pt_unmap = name##_pt_unmap,                             \
+					  .drop = name##_drop }
 #endif
 
 #endif

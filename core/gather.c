@@ -145,54 +145,14 @@ void nest_gather_settle(struct nest_gather *g, uint64_t first, uint64_t last)
 		nest_gather_sync(g);
 }
 
-/* Free a table and all below it, from left to right; report what leaves are lost with them. */
-static void free_subtree(struct nest_gather *g, const struct nest_gather_item *item)
+void nest_report_lost(struct nest_gather *g, const struct nest_gather_item *item, unsigned level,
+		      uint64_t off, nest_pte_t e)
 {
-	struct nest_pt *pt = g->pt;
-	const struct nest_fmt *f = pt->format->fmt;
-	const uint64_t n = (uint64_t)1 << f->index_bits;
-	struct {
-		nest_pa_t table;
-		uint64_t i;
-	} at[NEST_MAX_LEVELS];
-	unsigned level = item->level;
-	uint64_t base = item->ia;
+	nest_pa_t pa = nest_entry_pa(g->pt, level, off, e);
 
-	at[level].table = item->pa;
-	at[level].i = 0;
-	for (;;) {
-		const nest_pte_t *t = nest_va(pt, at[level].table);
-		uint64_t i = at[level].i, off;
-		nest_pte_t e;
-
-		/* Without somebody to report to, nobody reads leaves. */
-		i = level == 0 && !g->release
-			    ? n
-			    : i + nest_like(&t[i], n - i, pt->absent[level], ~(nest_pte_t)0);
-		if (i == n) {
-			nest_free_table(pt, at[level].table, level);
-			if (level == item->level)
-				return;
-			level++;
-			base &= ~nest_span_mask(f, level + 1);
-			continue;
-		}
-		at[level].i = i + 1;
-		e = nest_load(&t[i]);
-		off = base + (i << nest_shift(f, level));
-		if (level > 0 && f->is_table(level, e)) {
-			base = off;
-			level--;
-			at[level].table = f->table_pa(e);
-			at[level].i = 0;
-		} else if (g->release && f->is_leaf(level, e)) {
-			nest_pa_t pa = nest_entry_pa(pt, level, off, e);
-
-			if (item->kind == FREE || pa - off != item->size)
-				report(g, level, off, pa, nest_leaf_attr(pt, level, e),
-				       nest_is_contig(pt, level, e));
-		}
-	}
+	if (item->kind == FREE || pa - off != item->size)
+		report(g, level, off, pa, nest_leaf_attr(g->pt, level, e),
+		       nest_is_contig(g->pt, level, e));
 }
 
 static void report_leaves(struct nest_gather *g, const struct nest_gather_item *item)
@@ -230,7 +190,7 @@ void nest_gather_sync(struct nest_gather *g)
 		if (g->item[i].kind == REPORT)
 			report_leaves(g, &g->item[i]);
 		else
-			free_subtree(g, &g->item[i]);
+			g->pt->format->drop(g->pt, g, &g->item[i]);
 	}
 	g->nr_ranges = g->nr_items = 0;
 	g->leaf_only = true;

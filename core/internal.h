@@ -52,6 +52,9 @@ struct nest_format {
 		      nest_attr_t attr, uint32_t flags, struct nest_gather *gather);
 	int (*pt_unmap)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 			struct nest_gather *gather);
+	/* Free a detached table and all below it (core/drop.h). */
+	void (*drop)(struct nest_pt *pt, struct nest_gather *g,
+		     const struct nest_gather_item *item);
 };
 
 /* ---- Table memory ---- */
@@ -467,6 +470,9 @@ void nest_gather_settle(struct nest_gather *g, uint64_t first, uint64_t last);
  */
 void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, uint64_t off,
 		       const uint64_t *keep);
+/* Report a leaf in a detached table, unless it is among those that stay mapped. */
+void nest_report_lost(struct nest_gather *g, const struct nest_gather_item *item, unsigned level,
+		      uint64_t off, nest_pte_t e);
 /* The flush inside a break-before-make: now, whatever is gathered. */
 void nest_flush_now(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level,
 		    bool leaf_only);
@@ -544,6 +550,7 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq);
 /* The engine for any format and rq->op; the query. */
 int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq);
 int nest_query_any(const struct nest_pt *pt, uint64_t off, struct nest_mapping *out);
+void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item);
 int nest_operate_merge(struct nest_pt *pt, const struct nest_request *rq);
 /* Tell and clear rq->clear, one of NEST_ACCESSED and NEST_DIRTY (harvest.c). */
 int nest_operate_harvest(struct nest_pt *pt, const struct nest_request *rq);

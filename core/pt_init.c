@@ -132,38 +132,32 @@ int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *c)
 	return NEST_OK;
 }
 
-/* Free what hangs below a table; entries of level 0 are not read. */
-/* NOLINTNEXTLINE(misc-no-recursion): one call per level */
-static void free_below(struct nest_pt *pt, nest_pa_t table, unsigned level)
+/* Free the root and what hangs below it, and is not borrowed. */
+static void free_tables(struct nest_pt *pt)
 {
 	const struct nest_fmt *f = pt->format->fmt;
-	const nest_pte_t *t = nest_va(pt, table), absent = pt->absent[level];
-	const uint64_t n = level ? nest_entries(f, pt, level) : 0;
+	const nest_pte_t *root = nest_va(pt, pt->root);
+	const uint64_t n = pt->top ? nest_entries(f, pt, pt->top) : 0;
 
 	for (uint64_t i = 0; i < n; i++) {
-		i += nest_like(&t[i], n - i, absent, ~(nest_pte_t)0);
-		if (i == n)
-			break;
-		nest_pte_t e = nest_load(&t[i]);
+		const nest_pte_t e = nest_load(&root[i]);
 
-		if (!f->is_table(level, e))
-			continue;
-		if (level == pt->top && pt->pinned != NEST_PA_NONE && nest_is_borrowed(pt, i))
-			continue;
-		if (level > 1)
-			free_below(pt, f->table_pa(e), level - 1);
-		pt->host->free(pt->ctx, f->table_pa(e), (size_t)nest_table_size(pt));
+		if (e != pt->absent[pt->top] && nest_kind(f, pt, pt->top, e) == NEST_PTE_TABLE &&
+		    (pt->pinned == NEST_PA_NONE || !nest_is_borrowed(pt, i)))
+			pt->format->drop(
+				pt, NULL,
+				&(struct nest_gather_item){ .pa = f->table_pa(e),
+							    .level = (uint8_t)(pt->top - 1u) });
 	}
+	pt->host->free(pt->ctx, pt->root, (size_t)nest_pt_root_size(pt));
 }
 
 void nest_pt_destroy(struct nest_pt *pt)
 {
 	if (!nest_is_live(pt))
 		return;
-	if (pt->root != NEST_PA_NONE) {
-		free_below(pt, pt->root, pt->top);
-		pt->host->free(pt->ctx, pt->root, (size_t)nest_pt_root_size(pt));
-	}
+	if (pt->root != NEST_PA_NONE)
+		free_tables(pt);
 	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++) {
 		if (pt->invalid[l] != NEST_PA_NONE)
 			pt->host->free(pt->ctx, pt->invalid[l], (size_t)nest_table_size(pt));

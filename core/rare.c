@@ -15,6 +15,13 @@ int nest_query_any(const struct nest_pt *pt, uint64_t off, struct nest_mapping *
 	return nest_lookup(pt->format->fmt, pt, off, out);
 }
 
+#ifdef __OPTIMIZE_SIZE__
+void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item)
+{
+	nest_drop(pt->format->fmt, pt, g, item);
+}
+#endif
+
 /* ---- Merge ---- */
 
 /*
