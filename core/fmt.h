@@ -54,6 +54,7 @@ struct nest_fmt {
 	uint8_t index_bits;      /* log2 of a table's entries; page_shift - 3 */
 	uint8_t root_extra_bits; /* the root may be wider by so many index bits */
 	uint8_t mark_levels;     /* marks may stand at levels 0 .. mark_levels - 1 */
+	bool exact;              /* attr() does not look at every bit */
 	uint32_t features;       /* every NEST_FEAT_* that it knows */
 	nest_attr_t attrs; /* every attribute bit that any feature could make legal (memory types
 			      aside) */
@@ -100,6 +101,9 @@ struct nest_fmt {
 	/*
 	 * Attributes of a leaf. NEST_OK; NEST_E_UNSUPPORTED when legal but nest_attr_t has no name
 	 * for it; NEST_E_INVAL when hardware would fault on any access (NEST_PTE_RESERVED).
+	 *
+	 * With `exact` it may take a leaf for one that leaf() has made: for words of other origin
+	 * nest_pte_decode() sees whether leaf() makes the same again.
 	 */
 	int (*attr)(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t *out);
 	/*

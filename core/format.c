@@ -114,6 +114,18 @@ int nest_pte_absent(const struct nest_format *format, unsigned level, uint32_t f
 	return err;
 }
 
+/* Do these attributes make this leaf, but for its address and group? */
+static bool is_made(const struct nest_fmt *f, unsigned level, uint32_t features, nest_pte_t pte,
+		    nest_attr_t attr)
+{
+	nest_pte_t again;
+
+	if (f->is_contig(level, pte))
+		pte = f->uncontig(level, pte, 0);
+	return f->leaf(features, level, attr, &again) == NEST_OK &&
+	       !((again ^ pte) & ~f->pa_mask(features, level));
+}
+
 static int decode_leaf(const struct nest_fmt *f, unsigned level, uint32_t features, nest_pte_t pte,
 		       struct nest_pte_info *out)
 {
@@ -125,6 +137,8 @@ static int decode_leaf(const struct nest_fmt *f, unsigned level, uint32_t featur
 		return NEST_OK;
 	}
 	err = f->attr(features, level, pte, &attr);
+	if (!err && f->exact && !is_made(f, level, features, pte, attr))
+		err = NEST_E_UNSUPPORTED;
 	if (err == NEST_E_INVAL) {
 		out->kind = NEST_PTE_RESERVED;
 		return NEST_OK;

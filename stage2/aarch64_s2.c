@@ -98,11 +98,10 @@ static inline int leaf(uint32_t features, unsigned level, nest_attr_t attr, nest
 	return NEST_OK;
 }
 
-static inline int attr_of(unsigned ps, uint32_t features, unsigned level, nest_pte_t pte,
-			  nest_attr_t *out)
+static inline int attr_of(uint32_t features, nest_pte_t pte, nest_attr_t *out)
 {
 	bool xnx = (features & NEST_FEAT_XNX) != 0;
-	nest_pte_t again, xn = pte & XN_MASK;
+	nest_pte_t xn = pte & XN_MASK;
 	nest_attr_t attr;
 	int err = a64_status_of(features, pte, (pte & S2AP_W) != 0, &attr);
 
@@ -115,9 +114,6 @@ static inline int attr_of(unsigned ps, uint32_t features, unsigned level, nest_p
 		attr |= xnx ? NEST_X | NEST_XU : NEST_X;
 	else if (xn != XN_NONE)
 		attr |= xn == XN_EL1 ? NEST_X : NEST_XU;
-	pte &= ~(a64_pa_mask(ps, features, level) | A64_CONTIG);
-	if (leaf(features, level, attr, &again) != NEST_OK || again != pte)
-		return NEST_E_UNSUPPORTED;
 	*out = attr;
 	return NEST_OK;
 }

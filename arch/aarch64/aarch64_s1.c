@@ -116,19 +116,14 @@ static inline nest_attr_t rights_of(uint32_t features, nest_pte_t pte)
 	return pte & NOT_GLOBAL ? attr : attr | NEST_G;
 }
 
-static inline int attr_of(unsigned ps, uint32_t features, unsigned level, nest_pte_t pte,
-			  nest_attr_t *out)
+static inline int attr_of(uint32_t features, nest_pte_t pte, nest_attr_t *out)
 {
-	nest_pte_t again;
 	nest_attr_t attr;
 	int err = a64_status_of(features, pte, !(pte & AP_READ_ONLY), &attr);
 
 	if (err)
 		return err;
 	attr |= rights_of(features, pte) | memory_type(pte);
-	pte &= ~(a64_pa_mask(ps, features, level) | A64_CONTIG);
-	if (leaf(features, level, attr, &again) != NEST_OK || again != pte)
-		return NEST_E_UNSUPPORTED;
 	*out = attr;
 	return NEST_OK;
 }

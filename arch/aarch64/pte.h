@@ -4,10 +4,10 @@
  * bits, status bits, break-before-make. Arm ARM D8.3 (descriptors), D8.16 (TLB maintenance).
  *
  * Everything takes the granule (`ps`, log2 of its bytes) as a constant; A64_GRANULE() makes the
- * one-line functions that a descriptor points to. A file that includes this defines, with that
- * first parameter, attr_of() and needs_break() for its stage.
+ * one-line functions that a descriptor points to. A file that includes this defines attr_of() and,
+ * with that first parameter, needs_break() for its stage.
  *
- * A leaf decodes only if its attributes encode to the same word again: attr_of() checks that.
+ * A leaf of other origin decodes only if its attributes encode to the same word again (`exact`).
  */
 #ifndef NEST_ARCH_AARCH64_PTE_H
 #define NEST_ARCH_AARCH64_PTE_H
@@ -271,39 +271,40 @@ NEST_INLINE nest_pte_t a64_soft_bits(uint32_t features, unsigned level)
 	{                                                                                          \
 		return a64_leaf_levels(ps, features);                                              \
 	}                                                                                          \
-	static inline uint8_t id##_contig_shift(uint32_t features, unsigned level)                 \
+	NEST_INLINE uint8_t id##_contig_shift(uint32_t features, unsigned level)                   \
 	{                                                                                          \
 		return a64_contig_shift(ps, features, level);                                      \
 	}                                                                                          \
-	static inline bool id##_needs_break(uint32_t features, unsigned level, nest_pte_t from,    \
-					    nest_pte_t to)                                         \
+	NEST_INLINE bool id##_needs_break(uint32_t features, unsigned level, nest_pte_t from,      \
+					  nest_pte_t to)                                           \
 	{                                                                                          \
 		return needs_break(ps, features, level, from, to);                                 \
 	}                                                                                          \
-	static inline nest_pte_t id##_pa_bits(unsigned level, nest_pa_t pa)                        \
+	NEST_INLINE nest_pte_t id##_pa_bits(unsigned level, nest_pa_t pa)                          \
 	{                                                                                          \
 		(void)level;                                                                       \
 		return a64_pa_bits(ps, pa);                                                        \
 	}                                                                                          \
-	static inline nest_pte_t id##_pa_mask(uint32_t features, unsigned level)                   \
+	NEST_INLINE nest_pte_t id##_pa_mask(uint32_t features, unsigned level)                     \
 	{                                                                                          \
 		return a64_pa_mask(ps, features, level);                                           \
 	}                                                                                          \
-	static inline nest_pa_t id##_leaf_pa(uint32_t features, unsigned level, nest_pte_t pte)    \
+	NEST_INLINE nest_pa_t id##_leaf_pa(uint32_t features, unsigned level, nest_pte_t pte)      \
 	{                                                                                          \
 		return a64_pa(ps, pte & a64_pa_mask(ps, features, level));                         \
 	}                                                                                          \
 	static inline int id##_attr(uint32_t features, unsigned level, nest_pte_t pte,             \
 				    nest_attr_t *out)                                              \
 	{                                                                                          \
-		return attr_of(ps, features, level, pte, out);                                     \
+		(void)level;                                                                       \
+		return attr_of(features, pte, out);                                                \
 	}                                                                                          \
 	static inline nest_pte_t id##_table(uint32_t features, nest_pa_t pa)                       \
 	{                                                                                          \
 		(void)features;                                                                    \
 		return a64_pa_bits(ps, pa) | A64_TABLE;                                            \
 	}                                                                                          \
-	static inline nest_pa_t id##_table_pa(nest_pte_t pte)                                      \
+	NEST_INLINE nest_pa_t id##_table_pa(nest_pte_t pte)                                        \
 	{                                                                                          \
 		return a64_pa(ps, pte);                                                            \
 	}                                                                                          \
@@ -314,7 +315,7 @@ NEST_INLINE nest_pte_t a64_soft_bits(uint32_t features, unsigned level)
 
 /* The part of a descriptor that both stages share. */
 #define A64_COMMON(id, ps)                                                                         \
-	.page_shift = (ps), .index_bits = (ps) - 3, .mark_levels = NEST_MAX_LEVELS,                \
+	.page_shift = (ps), .index_bits = (ps) - 3, .mark_levels = NEST_MAX_LEVELS, .exact = true, \
 	.ia_max = a64_width, .oa_max = a64_width, .oa_default = a64_width,                         \
 	.leaf_levels = id##_leaf_levels, .contig_shift = id##_contig_shift,                        \
 	.fresh_flush = a64_no_fresh_flush, .needs_break = id##_needs_break,                        \

@@ -163,11 +163,11 @@ NEST_INLINE nest_pa_t la_leaf_pa(uint32_t features, unsigned level, nest_pte_t p
 
 /*
  * Much can stand in an entry that has no name here (PLV 1 and 2, RPLV, D that differs from W, V
- * without P): named is what la_leaf() would build again.
+ * without P): named is what la_leaf() would build again (`exact`).
  */
-static inline int la_attr(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t *out)
+NEST_INLINE int la_attr(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t *out)
 {
-	nest_pte_t again, type = pte & LA_MAT;
+	nest_pte_t type = pte & LA_MAT;
 	nest_attr_t attr = type == LA_CC ? NEST_MT_WB : type == LA_WUC ? NEST_MT_WC : NEST_MT_UC;
 
 	attr |= (nest_attr_t)(pte << LA_SW_SHIFT) & NEST_SW_MASK;
@@ -178,9 +178,6 @@ static inline int la_attr(uint32_t features, unsigned level, nest_pte_t pte, nes
 		attr |= NEST_ACCESSED;
 	if (la_tracks_d(features) && (pte & LA_D))
 		attr |= NEST_DIRTY;
-	if (la_leaf(features, level, attr, &again) ||
-	    ((again ^ pte) & ~la_pa_mask(features, level)))
-		return NEST_E_UNSUPPORTED;
 	*out = attr;
 	return NEST_OK;
 }
@@ -288,7 +285,7 @@ NEST_INLINE nest_pte_t la_set_ad(uint32_t features, unsigned level, nest_pte_t p
 /* The parts of a descriptor that are the same in both stages; LA_FORMAT(4k) or LA_FORMAT(16k). */
 #define LA_FORMAT(size)                                                                            \
 	.absent_is_table = true, .page_shift = LA_PAGE_SHIFT_##size,                               \
-	.index_bits = LA_PAGE_SHIFT_##size - 3, .mark_levels = 1,                                  \
+	.index_bits = LA_PAGE_SHIFT_##size - 3, .mark_levels = 1, .exact = true,                   \
 	.features = NEST_FEAT_HW_AD | NEST_FEAT_SW_AD | NEST_FEAT_PTW, .ia_min = la_ia_min_##size, \
 	.ia_max = la_width, .ia_default = la_width, .ia_ok = la_ia_ok, .oa_max = la_width,         \
 	.oa_default = la_width, .leaf_levels = la_leaf_levels_##size,                              \
