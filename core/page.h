@@ -26,6 +26,40 @@ NEST_INLINE bool nest_is_few(const struct nest_fmt *f, const struct nest_pt *pt,
 	       pt->pinned == NEST_PA_NONE;
 }
 
+/* The flush of pages that stood in entries of level 0. */
+NEST_INLINE void nest_flush_pages(const struct nest_pt *pt, nest_ia_t ia, uint64_t size)
+{
+	const struct nest_flush what = {
+		.ia = ia, .size = size, .vmid = pt->vmid, .level_mask = 1, .leaf_only = true
+	};
+
+	pt->host->tlb_flush(pt->ctx, &what);
+}
+
+/*
+ * A leaf of level 0 with these attributes; one call is often like the one before. In shared mode
+ * the first that are not zero are kept for good: one CPU wins, and writes the leaf after them.
+ */
+NEST_INLINE bool nest_page_leaf(const struct nest_fmt *f, struct nest_pt *pt, nest_attr_t attr,
+				nest_pte_t *out)
+{
+	nest_attr_t none = 0;
+
+	*out = __atomic_load_n(&pt->page_leaf, __ATOMIC_ACQUIRE);
+	if (*out && attr == __atomic_load_n(&pt->page_attr, __ATOMIC_RELAXED))
+		return true;
+	if ((attr & ~(f->attrs | NEST_MT_MASK)) || (attr & NEST_MT_MASK) > NEST_MT_DEVICE_STRICT ||
+	    f->leaf(pt->features, 0, attr, out) != NEST_OK)
+		return false;
+	if (!nest_is_shared(pt))
+		pt->page_attr = attr;
+	else if (!attr || !__atomic_compare_exchange_n(&pt->page_attr, &none, attr, false,
+						       __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return true;
+	__atomic_store_n(&pt->page_leaf, *out, __ATOMIC_RELEASE);
+	return true;
+}
+
 /* Map pages that are absent, or marks, in a table that is there. */
 NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia,
 			      nest_pa_t pa, uint64_t size, nest_attr_t attr, uint32_t flags,
@@ -39,8 +73,7 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 
 	if ((flags & ~NEST_MAP_NO_HUGE) || !nest_is_few(f, pt, ia, size, &off) ||
 	    (pa & nest_span_mask(f, 0)) || (pa | (pa + size - 1)) >> pt->oa_bits ||
-	    (attr & ~(f->attrs | NEST_MT_MASK)) || (attr & NEST_MT_MASK) > NEST_MT_DEVICE_STRICT ||
-	    f->leaf(features, 0, attr, &proto) != NEST_OK)
+	    !nest_page_leaf(f, pt, attr, &proto))
 		return false;
 	/* They may make a group. */
 	if (!flags && nest_contig_shift(f, features, 0) && n >> nest_contig_shift(f, features, 0))
@@ -68,7 +101,7 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 		if (gather && !nest_is_shared(pt))
 			nest_gather_range(gather, off, off + size - 1, 0);
 		else
-			nest_flush_now(pt, off, off + size - 1, 0, true);
+			nest_flush_pages(pt, ia, size);
 	}
 	return true;
 }
@@ -104,7 +137,7 @@ NEST_INLINE bool nest_unmap_few(const struct nest_fmt *f, struct nest_pt *pt, ne
 	if (gather)
 		nest_gather_range(gather, off, off + size - 1, 0);
 	else
-		nest_flush_now(pt, off, off + size - 1, 0, true);
+		nest_flush_pages(pt, ia, size);
 	return true;
 }
 
