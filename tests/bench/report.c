@@ -118,7 +118,7 @@ bool report_svg(const char *path, const struct result *r, unsigned n)
 			"<text x=\"8\" y=\"%u\">%s %s</text>"
 			"<rect x=\"%u\" y=\"%u\" width=\"%.1f\" height=\"%u\" fill=\"%s\">"
 			"<title>%s: %.3f ns, limit %.3f ns a %s</title></rect>"
-			"<text x=\"%u\" y=\"%u\">%.2f%s, goal %.1f</text>\n",
+			"<text x=\"%u\" y=\"%u\">%.2f%s, goal %.2f</text>\n",
 			y + 13, name_of(r), r->workload->name, (unsigned)LEFT, y + 3,
 			place(r->value / r->target), ROW - 5u, r->met ? "#3b8f4f" : "#c8553d",
 			r->workload->what, r->ns[ENGINE], r->ns[LIMIT], r->workload->unit,
