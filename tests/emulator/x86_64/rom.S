@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A ROM of 256 KiB in place of a BIOS, which ends at 4 GiB: from the reset vector into 32-bit
+ * A ROM of 1 MiB in place of a BIOS, which ends at 4 GiB: from the reset vector into 32-bit
  * protected mode, copies the flat image PAYLOAD to 1 MiB and jumps there.
  */
 
-#define ROM_SIZE 0x40000
+#define ROM_SIZE 0x100000
 #define SEL_CODE 0x08
 #define SEL_DATA 0x10
 #define LOAD_AT  0x100000
