@@ -48,11 +48,9 @@ NEST_INLINE void nest_drop(const struct nest_fmt *f, struct nest_pt *pt, struct 
 				continue;
 			}
 			kind = nest_kind(f, pt, level, e);
-			if (kind == NEST_PTE_TABLE && (level > 1 || reports))
-				break;
-			if (kind == NEST_PTE_TABLE)
+			if (kind == NEST_PTE_TABLE && level == 1 && !reports)
 				nest_drop_one(pt, g, f->table_pa(e), 0);
-			else if (kind == NEST_PTE_LEAF && reports)
+			else if (kind == NEST_PTE_TABLE || (kind == NEST_PTE_LEAF && reports))
 				break;
 		}
 		if (i == n) {
