@@ -109,9 +109,9 @@ static struct nest_gather_item *new_item(struct nest_gather *g)
 void nest_gather_leaves(struct nest_gather *g, unsigned level, uint64_t off, uint64_t size,
 			nest_pa_t pa, nest_attr_t attr, bool contiguous)
 {
-	struct nest_gather_item *item = &g->item[g->nr_items - 1u];
+	struct nest_gather_item *item = g->nr_items ? &g->item[g->nr_items - 1u] : NULL;
 
-	if (!g->nr_items || item->kind != REPORT || item->level != level || item->attr != attr ||
+	if (!item || item->kind != REPORT || item->level != level || item->attr != attr ||
 	    item->contiguous != contiguous || item->ia + item->size != off ||
 	    item->pa + item->size != pa) {
 		item = new_item(g);
