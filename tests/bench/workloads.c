@@ -43,18 +43,28 @@ static void draw(uint64_t n, uint64_t step, bool shuffled)
 
 /* ---- Whole ranges of smallest pages ---- */
 
-static double map_range(struct subject *s, enum side side, uint64_t *count)
+static double map_all(struct subject *s, enum side side, uint64_t *count, uint64_t size)
 {
 	double begin;
 
 	subject_open(s);
-	*count = GIB / s->page;
+	*count = size / s->page;
 	begin = now_ns();
 	if (side == ENGINE)
-		map(s, 0, frames, GIB, NEST_MAP_NO_HUGE);
+		map(s, 0, frames, size, NEST_MAP_NO_HUGE);
 	else
-		WITH_GEO(s, limit_map, s, 0, frames, GIB);
+		WITH_GEO(s, limit_map, s, 0, frames, size);
 	return now_ns() - begin;
+}
+
+static double map_range(struct subject *s, enum side side, uint64_t *count)
+{
+	return map_all(s, side, count, GIB);
+}
+
+static double map_large(struct subject *s, enum side side, uint64_t *count)
+{
+	return map_all(s, side, count, TIB);
 }
 
 static double unmap_range(struct subject *s, enum side side, uint64_t *count)
@@ -73,19 +83,29 @@ static double unmap_range(struct subject *s, enum side side, uint64_t *count)
 	return now_ns() - begin;
 }
 
-static double protect_range(struct subject *s, enum side side, uint64_t *count)
+static double protect_all(struct subject *s, enum side side, uint64_t *count, uint64_t size)
 {
 	double begin;
 
 	subject_open(s);
-	*count = GIB / s->page;
-	map(s, 0, frames, GIB, NEST_MAP_NO_HUGE);
+	*count = size / s->page;
+	map(s, 0, frames, size, NEST_MAP_NO_HUGE);
 	begin = now_ns();
 	if (side == ENGINE)
-		must(nest_pt_protect(&s->pt, 0, GIB, 0, NEST_W, 0, NULL), "protect");
+		must(nest_pt_protect(&s->pt, 0, size, 0, NEST_W, 0, NULL), "protect");
 	else
-		WITH_GEO(s, limit_protect, s, 0, GIB);
+		WITH_GEO(s, limit_protect, s, 0, size);
 	return now_ns() - begin;
+}
+
+static double protect_range(struct subject *s, enum side side, uint64_t *count)
+{
+	return protect_all(s, side, count, GIB);
+}
+
+static double protect_large(struct subject *s, enum side side, uint64_t *count)
+{
+	return protect_all(s, side, count, TIB);
 }
 
 static double destroy(struct subject *s, enum side side, uint64_t *count)
@@ -450,6 +470,10 @@ const struct workload workloads[] = {
 	  destroy, false },
 	{ "harvest", "harvest 1 GiB, 1 % dirty", "page", "scan the entries", 1.3, 0,
 	  NEST_FEAT_HW_AD, harvest, false },
+	{ "map-1t", "map 1 TiB of smallest pages, one call", "page", "L1: fill the tables", 1.3, 0,
+	  0, map_large, true },
+	{ "protect-1t", "protect 1 TiB of smallest pages, one call", "page", "L4: load and store",
+	  1.3, 0, 0, protect_large, true },
 	{ "grow-map", "map 1 TiB of smallest pages", "page", "1 GiB of them", 1.2, 0, 0, grow_map,
 	  true },
 	{ "grow-protect", "protect 1 TiB of smallest pages", "page", "1 GiB of them", 1.2, 0, 0,
