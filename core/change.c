@@ -170,11 +170,10 @@ static void report_lost(struct nest_gather *g, unsigned level, uint64_t off, nes
 	const struct nest_pt *pt = g->pt;
 	const nest_pa_t pa = nest_entry_pa(pt, level, off, old);
 	const nest_attr_t attr = nest_leaf_attr(pt, level, old);
-
 	struct nest_mapping m;
 
 	for (uint64_t d = 0; d <= nest_span_mask(pt->format->fmt, level); d += m.size) {
-		(void)pt->format->query(pt, off + d, &m);
+		(void)pt->format->query(pt, nest_off_to_ia(pt, off + d), &m);
 		if (m.kind != NEST_PTE_LEAF || m.pa != pa + d)
 			nest_gather_leaves(g, m.level, off + d, m.size, pa + d, attr, false);
 	}

@@ -77,13 +77,13 @@ NEST_INLINE int nest_operate(const struct nest_fmt *f, struct nest_pt *pt,
 /* ---- Query ---- */
 
 /* Describe entry `e`, read from *p, of `level` as seen from `off`, which lies in it. */
-NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
-			       uint64_t off, const nest_pte_t *p, nest_pte_t e,
-			       struct nest_mapping *out)
+NEST_INLINE int nest_describe(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
+			      uint64_t off, const nest_pte_t *p, nest_pte_t e,
+			      struct nest_mapping *out)
 {
 	uint64_t mask = nest_span_mask(f, level), i = nest_index(f, pt, level, off);
 
-	*out = (struct nest_mapping){ .level = level };
+	*out = (struct nest_mapping){ .ia = nest_fmt_off_to_ia(f, pt, off), .level = level };
 	out->kind = nest_kind(f, pt, level, e);
 	if (out->kind == NEST_PTE_LEAF) {
 		out->contiguous = nest_is_member(f, pt->features, level, e);
@@ -98,22 +98,28 @@ NEST_INLINE void nest_describe(const struct nest_fmt *f, const struct nest_pt *p
 		out->mark = nest_soft_value(e);
 	}
 	out->size = mask + 1;
+	return out->kind == NEST_PTE_LEAF ? NEST_OK : NEST_E_NOTMAPPED;
 }
 
-NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
+/* By constants at level 0, where most pages are. */
+NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
 			    struct nest_mapping *out)
 {
 	nest_pte_t *p, e;
+	uint64_t off;
 
+	if (nest_fmt_ia_to_off(f, pt, ia, &off))
+		return NEST_E_RANGE;
 	for (unsigned tries = 0; tries < NEST_TRIES; tries++) {
 		unsigned level = nest_walk(f, pt, off, &p, &e);
 
-		if (nest_is_busy(f, pt, level, e))
+		if (!f->is_leaf(level, e) && nest_is_busy(f, pt, level, e))
 			continue;
-		nest_describe(f, pt, level, off, p, e, out);
-		return out->kind == NEST_PTE_LEAF ? NEST_OK : NEST_E_NOTMAPPED;
+		if (level == 0 && !NEST_SMALL)
+			return nest_describe(f, pt, 0, off, p, e, out);
+		return nest_describe(f, pt, level, off, p, e, out);
 	}
-	*out = (struct nest_mapping){ .size = NEST_BIT(f->page_shift), .kind = NEST_PTE_NONE };
+	*out = (struct nest_mapping){ .ia = ia, .size = NEST_BIT(f->page_shift) };
 	return NEST_E_BUSY;
 }
 
@@ -142,9 +148,16 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 	{                                                                                          \
 		return nest_operate(&(desc), pt, rq, NEST_OP_PROTECT);                             \
 	}                                                                                          \
-	static int name##_query(const struct nest_pt *pt, uint64_t off, struct nest_mapping *out)  \
+	static unsigned name##_walk(const struct nest_pt *pt, uint64_t off, nest_pte_t **p,        \
+				    nest_pte_t *e)                                                 \
 	{                                                                                          \
-		return nest_lookup(&(desc), pt, off, out);                                         \
+		const struct nest_view v = nest_view(pt);                                          \
+                                                                                                   \
+		return nest_walk_by(&(desc), pt, &v, off, p, e);                                   \
+	}                                                                                          \
+	static int name##_query(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out)  \
+	{                                                                                          \
+		return nest_lookup(&(desc), pt, ia, out);                                          \
 	}                                                                                          \
 	static int name##_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,    \
 				 nest_attr_t attr, uint32_t flags, struct nest_gather *gather)     \
@@ -169,6 +182,7 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 					  .map = name##_map,                                       \
 					  .unmap = name##_unmap,                                   \
 					  .protect = name##_protect,                               \
+					  .walk = name##_walk,                                     \
 					  .query = name##_query,                                   \
 					  .pt_map = name##_pt_map,                                 \
 					  .pt_unmap = name##_pt_unmap,                             \

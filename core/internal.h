@@ -46,8 +46,10 @@ typedef int (*nest_operation)(struct nest_pt *pt, const struct nest_request *rq)
 struct nest_format {
 	const struct nest_fmt *fmt;
 	nest_operation map, unmap, protect;
-	int (*query)(const struct nest_pt *pt, uint64_t off, struct nest_mapping *out);
-	/* The public calls: nest_map_any() and nest_unmap_any(), or a quick way (core/page.h). */
+	/* nest_walk() by nest_host.to_virt; not at -Os. */
+	unsigned (*walk)(const struct nest_pt *pt, uint64_t off, nest_pte_t **p, nest_pte_t *e);
+	/* The public calls; nest_map_any() and nest_unmap_any(), or a quick way (core/page.h). */
+	int (*query)(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out);
 	int (*pt_map)(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
 		      nest_attr_t attr, uint32_t flags, struct nest_gather *gather);
 	int (*pt_unmap)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
@@ -249,14 +251,25 @@ NEST_INLINE unsigned nest_walk_by(const struct nest_fmt *f, const struct nest_pt
 	return 0;
 }
 
-/* By a callback, or without one to ask for at each level. */
+/*
+ * Without a callback, here; by a callback, by a function of the format's, since calls in the midst
+ * of it would cost every walk its registers.
+ */
 NEST_INLINE unsigned nest_walk(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
 			       nest_pte_t **p, nest_pte_t *e)
 {
 	const struct nest_view v = nest_view(pt), linear = { .linear_offset = v.linear_offset };
+	nest_pte_t *at, found;
+	unsigned level;
 
-	return v.to_virt ? nest_walk_by(f, pt, &v, off, p, e)
-			 : nest_walk_by(f, pt, &linear, off, p, e);
+	if (NEST_SMALL)
+		return nest_walk_by(f, pt, &v, off, p, e);
+	if (!v.to_virt)
+		return nest_walk_by(f, pt, &linear, off, p, e);
+	level = pt->format->walk(pt, off, &at, &found);
+	*p = at;
+	*e = found;
+	return level;
 }
 
 NEST_INLINE bool nest_is_shared(const struct nest_pt *pt)
@@ -549,7 +562,7 @@ int nest_unmap_any(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t fla
 int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq);
 /* The engine for any format and rq->op; the query. */
 int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq);
-int nest_query_any(const struct nest_pt *pt, uint64_t off, struct nest_mapping *out);
+int nest_query_any(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out);
 void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item);
 int nest_operate_merge(struct nest_pt *pt, const struct nest_request *rq);
 /* Tell and clear rq->clear, one of NEST_ACCESSED and NEST_DIRTY (harvest.c). */

@@ -20,8 +20,7 @@ NEST_INLINE bool nest_is_few(const struct nest_fmt *f, const struct nest_pt *pt,
 	if (((ia | size) & nest_span_mask(f, 0)) || !size || size >> nest_shift(f, 1))
 		return false;
 	/* The only table of a small address space may hold fewer than others. */
-	return nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK &&
-	       !((*off + (size - 1)) >> pt->ia_bits) &&
+	return pt->top > 0 && nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK &&
 	       (*off & nest_span_mask(f, 1)) + size <= nest_span_mask(f, 1) + 1 &&
 	       pt->pinned == NEST_PA_NONE;
 }
@@ -116,7 +115,7 @@ NEST_INLINE bool nest_unmap_few(const struct nest_fmt *f, struct nest_pt *pt, ne
 	uint64_t off, i;
 
 	if ((flags & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) || !nest_is_few(f, pt, ia, size, &off) ||
-	    pt->top == 0 || nest_is_shared(pt))
+	    nest_is_shared(pt))
 		return false;
 	if (gather && (gather->pt != pt || gather->release))
 		return false;

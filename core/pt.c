@@ -299,16 +299,9 @@ int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_g
 
 int nest_pt_query(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out)
 {
-	uint64_t off;
-	int err;
-
 	if (!nest_is_live(pt) || !out)
 		return NEST_E_INVAL;
-	if (nest_ia_to_off(pt, ia, &off))
-		return NEST_E_RANGE;
-	err = pt->format->query(pt, off, out);
-	out->ia = ia;
-	return err;
+	return pt->format->query(pt, ia, out);
 }
 
 int nest_pt_walk_flags(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,

@@ -10,9 +10,9 @@ int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq)
 	return nest_operate(pt->format->fmt, pt, rq, rq->op);
 }
 
-int nest_query_any(const struct nest_pt *pt, uint64_t off, struct nest_mapping *out)
+int nest_query_any(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out)
 {
-	return nest_lookup(pt->format->fmt, pt, off, out);
+	return nest_lookup(pt->format->fmt, pt, ia, out);
 }
 
 #ifdef __OPTIMIZE_SIZE__
