@@ -20,10 +20,27 @@
  */
 enum { OLDEST_VERSION = 16 };
 
+/*
+ * Does each tag lead on? The length of a property is added to an int: in libfdt 1.6 a large one
+ * leads back, and fdt_check_full() goes round for ever.
+ */
+static bool tags_lead_on(const void *fdt)
+{
+	int offset = 0, next = 0;
+
+	while (fdt_next_tag(fdt, offset, &next) != FDT_END) {
+		if (next <= offset)
+			return false;
+		offset = next;
+	}
+	return true;
+}
+
 int nest_fdt_check(const void *fdt, size_t fdt_len)
 {
 	if (!fdt || ((uintptr_t)fdt & 7) || fdt_len < sizeof(struct fdt_header) ||
-	    fdt_version(fdt) < OLDEST_VERSION || fdt_check_full(fdt, fdt_len))
+	    fdt_version(fdt) < OLDEST_VERSION || fdt_check_header(fdt) ||
+	    fdt_len < fdt_totalsize(fdt) || !tags_lead_on(fdt) || fdt_check_full(fdt, fdt_len))
 		return NEST_E_INVAL;
 	return NEST_OK;
 }

@@ -348,6 +348,30 @@ static void test_a_tree_of_before_version_16_is_refused(void **state)
 	CHECK_OK(nest_fdt_check(t.blob, tree_len(&t)));
 }
 
+/* Found by fuzz_fdt: the next tag after this property is the property. */
+static void test_a_property_that_leads_back_is_refused(void **state)
+{
+	int node, offset, len;
+
+	(void)state;
+	tree_load(&t, "riscv64-virt");
+	node = fdt_path_offset(t.blob, "/memory@80000000");
+	CHECK(node > 0);
+	for (offset = fdt_first_property_offset(t.blob, node); offset >= 0;
+	     offset = fdt_next_property_offset(t.blob, offset)) {
+		struct fdt_property *p = fdt_offset_ptr_w(t.blob, offset, sizeof(*p));
+		const fdt32_t right = p->len;
+
+		/* Back by 12 bytes, which are the property's own; or by more. */
+		for (len = -12; len > -offset; len -= 4) {
+			p->len = cpu_to_fdt32((uint32_t)len);
+			CHECK_RC(nest_fdt_check(t.blob, tree_len(&t)), NEST_E_INVAL);
+		}
+		p->len = right;
+	}
+	CHECK_OK(nest_fdt_check(t.blob, tree_len(&t)));
+}
+
 static void test_a_tree_with_any_byte_wrong(void **state)
 {
 	static const uint8_t wrong[] = { 0x00, 0xff, 0x80, 0x01 };
@@ -457,6 +481,7 @@ int main(void)
 		cmocka_unit_test(test_a_tree_that_is_too_deep),
 		cmocka_unit_test(test_a_tree_truncated_anywhere),
 		cmocka_unit_test(test_a_tree_of_before_version_16_is_refused),
+		cmocka_unit_test(test_a_property_that_leads_back_is_refused),
 		cmocka_unit_test(test_a_tree_with_any_byte_wrong),
 		cmocka_unit_test(test_random_bytes),
 		cmocka_unit_test(test_the_smallest_mmu_type_counts),
