@@ -21,6 +21,9 @@ static nest_pa_t pop(struct nest_pt *pt, struct nest_reserve *r)
 
 	r->head = *(nest_pa_t *)nest_va(pt, table);
 	r->count--;
+	/* Long lists are not in the cache: while this table is filled, the next one comes. */
+	if (r->count && !NEST_SMALL)
+		__builtin_prefetch(nest_va(pt, r->head), 1);
 	return table;
 }
 
@@ -38,17 +41,25 @@ int nest_alloc(struct nest_pt *pt, uint64_t size, nest_pa_t *out)
 	return pa & (size - 1) ? NEST_E_ALIGN : NEST_E_RANGE;
 }
 
+/* The first that the host gives is the first to be taken: its neighbours are soon wanted, too. */
 static int fill(struct nest_pt *pt, struct nest_reserve *r, uint64_t count)
 {
-	while (r->count < count) {
-		nest_pa_t table;
-		int err = nest_alloc(pt, nest_table_size(pt), &table);
+	const nest_pa_t rest = r->head;
+	nest_pa_t *link = &r->head;
+	int err = NEST_OK;
 
-		if (err)
-			return err;
-		push(pt, r, table);
+	while (r->count < count && !err) {
+		nest_pa_t table;
+
+		err = nest_alloc(pt, nest_table_size(pt), &table);
+		if (!err) {
+			*link = table;
+			link = nest_va(pt, table);
+			r->count++;
+		}
 	}
-	return NEST_OK;
+	*link = rest;
+	return err;
 }
 
 static void drain(struct nest_pt *pt, struct nest_reserve *r)
