@@ -10,6 +10,7 @@ set(NEST_CORE_SOURCES
 	core/change.c
 	core/dump.c
 	core/epoch.c
+	core/fill.c
 	core/format.c
 	core/gather.c
 	core/harvest.c

@@ -13,30 +13,6 @@
 
 /* ---- Commit: runs of entries of one table ---- */
 
-NEST_INLINE void nest_fill_one(nest_pte_t *p, nest_pte_t e, bool live)
-{
-	if (live)
-		nest_store(p, e);
-	else
-		*p = e;
-}
-
-/* n entries: e, e + step, and so on. */
-NEST_INLINE void nest_fill_steps(nest_pte_t *t, uint64_t n, nest_pte_t e, nest_pte_t step,
-				 bool live)
-{
-	uint64_t k = 0;
-
-	for (; !NEST_SMALL && k + 4 <= n; k += 4, e += 4 * step) {
-		nest_fill_one(&t[k], e, live);
-		nest_fill_one(&t[k + 1], e + step, live);
-		nest_fill_one(&t[k + 2], e + 2 * step, live);
-		nest_fill_one(&t[k + 3], e + 3 * step, live);
-	}
-	for (; k < n; k++, e += step)
-		nest_fill_one(&t[k], e, live);
-}
-
 NEST_INLINE nest_pte_t nest_leaf_for(const struct nest_fmt *f, unsigned level, nest_pa_t pa,
 				     nest_pte_t proto, bool contiguous)
 {
@@ -49,26 +25,30 @@ NEST_INLINE nest_pte_t nest_leaf_for(const struct nest_fmt *f, unsigned level, n
  * n leaves to the frames from pa on; in contiguous groups of `unit`, if that is not 1. From one to
  * the next is a constant step, if it leads from the first to the last: not where all of a group
  * hold one address, nor where high address bits stand elsewhere in an entry and the run carries
- * into them. Then it is one within each unit.
+ * into them. Then it is one within each unit, and mostly one from unit to unit.
  */
 NEST_INLINE void nest_fill_run(const struct nest_fmt *f, unsigned level, nest_pte_t *t, uint64_t n,
 			       nest_pa_t pa, nest_pte_t proto, uint64_t unit, bool live)
 {
 	const bool contiguous = unit > 1;
 	const uint64_t size = nest_span_mask(f, level) + 1;
-	nest_pte_t step = f->pa_bits(level, size);
-	nest_pte_t e = nest_leaf_for(f, level, pa, proto, contiguous), last;
+	const nest_pte_t e = nest_leaf_for(f, level, pa, proto, contiguous);
+	const nest_pte_t last = nest_leaf_for(f, level, pa + (n - 1) * size, proto, contiguous);
+	nest_pte_t step = f->pa_bits(level, size), jump;
 
-	last = nest_leaf_for(f, level, pa + (n - 1) * size, proto, contiguous);
 	if (last - e == (n - 1) * step) {
-		nest_fill_steps(t, n, e, step, live);
+		nest_fill_words(t, n, n, e, step, 0, live);
 		return;
 	}
-	for (uint64_t k = 0; k < n; k += unit, pa += unit * size) {
-		e = nest_leaf_for(f, level, pa, proto, contiguous);
-		step = nest_leaf_for(f, level, pa + size, proto, contiguous) - e;
-		nest_fill_steps(&t[k], unit, e, step, live);
+	jump = nest_leaf_for(f, level, pa + unit * size, proto, contiguous) - e;
+	step = nest_leaf_for(f, level, pa + size, proto, contiguous) - e;
+	if (last - e == (n - unit) / unit * jump + (unit - 1) * step) {
+		nest_fill_words(t, n, unit, e, step, jump, live);
+		return;
 	}
+	for (uint64_t k = 0; k < n; k += unit, pa += unit * size)
+		nest_fill_words(&t[k], unit, unit, nest_leaf_for(f, level, pa, proto, contiguous),
+				step, 0, live);
 }
 
 /* New leaves over whatever t[i .. i + n) hold; contiguous groups where a whole one fits. */
@@ -216,7 +196,7 @@ NEST_INLINE uint64_t nest_protect_alike(const struct nest_fmt *f, const struct n
 		return 0;
 	if (!flip)
 		return nest_alike(f, pt, from, t, n);
-	/* In fours, as nest_like() looks at them. */
+	/* A few at a time, as nest_like() looks at them. */
 	for (k = 0; k + 4 <= n; k += 4) {
 		const nest_pte_t a = nest_load(&t[k]), b = nest_load(&t[k + 1]);
 		const nest_pte_t c = nest_load(&t[k + 2]), d = nest_load(&t[k + 3]);
@@ -511,18 +491,16 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 NEST_INLINE bool nest_is_empty(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
 			       const nest_pte_t *t, uint64_t i, uint64_t j)
 {
-	uint64_t n = nest_entries(f, pt, level);
-	nest_pte_t absent = pt->absent[level];
+	const uint64_t n = nest_entries(f, pt, level);
+	const nest_pte_t absent = pt->absent[level];
 
 	if (nest_load(&t[i]) != absent || nest_load(&t[j]) != absent)
 		return false;
-	while (i > 0 || j + 1 < n) {
-		if (j + 1 < n && nest_load(&t[++j]) != absent)
-			return false;
-		if (i > 0 && nest_load(&t[--i]) != absent)
-			return false;
-	}
-	return true;
+	if ((i > 0 && nest_load(&t[i - 1]) != absent) ||
+	    (j + 1 < n && nest_load(&t[j + 1]) != absent))
+		return false;
+	return nest_like(&t[j], n - j, absent, ~(nest_pte_t)0) == n - j &&
+	       nest_like(t, i, absent, ~(nest_pte_t)0) == i;
 }
 
 /*

@@ -8,13 +8,30 @@
 #include "core/internal.h"
 
 /* Without a gather, destroy() asks: nobody reads on, so nothing waits. */
-NEST_INLINE void nest_drop_one(struct nest_pt *pt, const struct nest_gather *g, nest_pa_t table,
-			       unsigned level)
+NEST_INLINE void nest_drop_one(const struct nest_fmt *f, struct nest_pt *pt,
+			       const struct nest_gather *g, nest_pa_t table, unsigned level)
 {
 	if (g)
 		nest_free_table(pt, table, level);
 	else
-		pt->host->free(pt->ctx, table, (size_t)nest_table_size(pt));
+		pt->host->free(pt->ctx, table, (size_t)NEST_BIT(f->page_shift));
+}
+
+/* The tables of leaves that t, one of level 1, points to, unread: most of what there is to free. */
+NEST_INLINE void nest_drop_leaf_tables(const struct nest_fmt *f, struct nest_pt *pt,
+				       const struct nest_gather *g, const nest_pte_t *t)
+{
+	const uint64_t n = NEST_BIT(f->index_bits);
+	const nest_pte_t absent = pt->absent[1];
+
+	for (uint64_t i = 0; i < n; i++) {
+		const nest_pte_t e = nest_load(&t[i]);
+
+		if (e == absent)
+			i += nest_like(&t[i], n - i, e, ~(nest_pte_t)0) - 1;
+		else if (nest_kind(f, pt, 1, e) == NEST_PTE_TABLE)
+			nest_drop_one(f, pt, g, f->table_pa(e), 0);
+	}
 }
 
 /* Free the item's table and all below it, from left to right; report what leaves are lost. */
@@ -39,8 +56,11 @@ NEST_INLINE void nest_drop(const struct nest_fmt *f, struct nest_pt *pt, struct 
 		nest_pte_t e = 0;
 
 		/* Without somebody to report to, nobody reads leaves. */
-		if (level == 0 && !reports)
+		if (level <= 1 && !reports) {
+			if (level == 1)
+				nest_drop_leaf_tables(f, pt, g, t);
 			i = n;
+		}
 		for (; i < n; i++) {
 			e = nest_load(&t[i]);
 			if (e == pt->absent[level]) {
@@ -48,13 +68,11 @@ NEST_INLINE void nest_drop(const struct nest_fmt *f, struct nest_pt *pt, struct 
 				continue;
 			}
 			kind = nest_kind(f, pt, level, e);
-			if (kind == NEST_PTE_TABLE && level == 1 && !reports)
-				nest_drop_one(pt, g, f->table_pa(e), 0);
-			else if (kind == NEST_PTE_TABLE || (kind == NEST_PTE_LEAF && reports))
+			if (kind == NEST_PTE_TABLE || (kind == NEST_PTE_LEAF && reports))
 				break;
 		}
 		if (i == n) {
-			nest_drop_one(pt, g, at[level].table, level);
+			nest_drop_one(f, pt, g, at[level].table, level);
 			if (level == item->level)
 				return;
 			level++;

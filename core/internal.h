@@ -292,8 +292,12 @@ NEST_INLINE uint64_t nest_like(const nest_pte_t *t, uint64_t n, nest_pte_t e, ne
 {
 	uint64_t k = 0;
 
-	for (; !NEST_SMALL && k + 4 <= n; k += 4) {
-		if (((t[k] ^ e) | (t[k + 1] ^ e) | (t[k + 2] ^ e) | (t[k + 3] ^ e)) & mask)
+	for (; !NEST_SMALL && k + 8 <= n; k += 8) {
+		const nest_pte_t *at = &t[k];
+
+		if ((((at[0] ^ e) | (at[1] ^ e) | (at[2] ^ e) | (at[3] ^ e)) |
+		     ((at[4] ^ e) | (at[5] ^ e) | (at[6] ^ e) | (at[7] ^ e))) &
+		    mask)
 			break;
 	}
 	while (k < n && !((t[k] ^ e) & mask))
@@ -439,6 +443,13 @@ NEST_INLINE uint64_t nest_groups(const struct nest_fmt *f, const struct nest_pt 
 		return 0;
 	return (n - *head) & ~(members - 1);
 }
+
+/*
+ * n entries, whole units: e, e + step, and so on; the next unit begins with e + jump. By plain
+ * stores, unless walkers may see them (fill.c).
+ */
+void nest_fill_words(nest_pte_t *t, uint64_t n, uint64_t unit, nest_pte_t e, nest_pte_t step,
+		     nest_pte_t jump, bool live);
 
 /* ---- Tables (reserve.c) ---- */
 

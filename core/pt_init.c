@@ -142,8 +142,10 @@ static void free_tables(struct nest_pt *pt)
 	for (uint64_t i = 0; i < n; i++) {
 		const nest_pte_t e = nest_load(&root[i]);
 
-		if (e != pt->absent[pt->top] && nest_kind(f, pt, pt->top, e) == NEST_PTE_TABLE &&
-		    (pt->pinned == NEST_PA_NONE || !nest_is_borrowed(pt, i)))
+		if (e == pt->absent[pt->top])
+			i += nest_like(&root[i], n - i, e, ~(nest_pte_t)0) - 1;
+		else if (nest_kind(f, pt, pt->top, e) == NEST_PTE_TABLE &&
+			 (pt->pinned == NEST_PA_NONE || !nest_is_borrowed(pt, i)))
 			pt->format->drop(
 				pt, NULL,
 				&(struct nest_gather_item){ .pa = f->table_pa(e),

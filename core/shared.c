@@ -383,6 +383,18 @@ static bool freeze(const struct shared *s, nest_pte_t *t, unsigned level)
 	return false;
 }
 
+/* Does t look as if it held nothing? Entry i's neighbours are the likeliest to be there. */
+static bool looks_empty(const struct shared *s, const nest_pte_t *t, unsigned level, uint64_t i)
+{
+	const uint64_t n = nest_entries(s->f, s->pt, level);
+
+	for (uint64_t k = 0; k < n; k++) {
+		if (nest_load(&t[(i + k) & (n - 1)]) != s->pt->absent[level])
+			return false;
+	}
+	return true;
+}
+
 /* Remove the table of `level` that holds `off` if nothing is in it. True: it is gone. */
 static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 {
@@ -400,7 +412,7 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 		return false;
 	t = nest_va(pt, s->f->table_pa(up.e));
 	/* A look first: mostly there is something. */
-	if (!nest_is_empty(s->f, pt, level, t, i, i) || !lock(s, &up))
+	if (!looks_empty(s, t, level, i) || !lock(s, &up))
 		return false;
 	if (!freeze(s, t, level)) {
 		unlock(s, &up, up.e);
