@@ -155,23 +155,45 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
                                                                                                    \
 		return nest_walk_by(&(desc), pt, &v, off, p, e);                                   \
 	}                                                                                          \
-	static int name##_query(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out)  \
+	NEST_APART static int name##_query_any(const struct nest_pt *pt, nest_ia_t ia,             \
+					       struct nest_mapping *out)                           \
 	{                                                                                          \
 		return nest_lookup(&(desc), pt, ia, out);                                          \
 	}                                                                                          \
-	static int name##_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,    \
-				 nest_attr_t attr, uint32_t flags, struct nest_gather *gather)     \
+	static int name##_query(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out)  \
+	{                                                                                          \
+		if (nest_query_page(&(desc), pt, ia, out))                                         \
+			return NEST_OK;                                                            \
+		return name##_query_any(pt, ia, out);                                              \
+	}                                                                                          \
+	NEST_APART static int name##_map_few(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa,       \
+					     uint64_t size, nest_attr_t attr, uint32_t flags,      \
+					     struct nest_gather *gather)                           \
 	{                                                                                          \
 		if (nest_map_few(&(desc), pt, ia, pa, size, attr, flags, gather))                  \
 			return NEST_OK;                                                            \
 		return nest_map_any(pt, ia, pa, size, attr, flags, gather);                        \
 	}                                                                                          \
-	static int name##_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size,                \
-				   uint32_t flags, struct nest_gather *gather)                     \
+	static int name##_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,    \
+				 nest_attr_t attr, uint32_t flags, struct nest_gather *gather)     \
+	{                                                                                          \
+		if (nest_map_page(&(desc), pt, ia, pa, size, attr, flags, gather))                 \
+			return NEST_OK;                                                            \
+		return name##_map_few(pt, ia, pa, size, attr, flags, gather);                      \
+	}                                                                                          \
+	NEST_APART static int name##_unmap_few(struct nest_pt *pt, nest_ia_t ia, uint64_t size,    \
+					       uint32_t flags, struct nest_gather *gather)         \
 	{                                                                                          \
 		if (nest_unmap_few(&(desc), pt, ia, size, flags, gather))                          \
 			return NEST_OK;                                                            \
 		return nest_unmap_any(pt, ia, size, flags, gather);                                \
+	}                                                                                          \
+	static int name##_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size,                \
+				   uint32_t flags, struct nest_gather *gather)                     \
+	{                                                                                          \
+		if (nest_unmap_page(&(desc), pt, ia, size, flags, gather))                         \
+			return NEST_OK;                                                            \
+		return name##_unmap_few(pt, ia, size, flags, gather);                              \
 	}                                                                                          \
 	static void name##_drop(struct nest_pt *pt, struct nest_gather *g,                         \
 				const struct nest_gather_item *item)                               \

@@ -26,6 +26,9 @@
 #define NEST_SMALL  false
 #endif
 
+/* What is out of the ordinary, kept from where it would cost what is ordinary its registers. */
+#define NEST_APART __attribute__((noinline))
+
 /* Bits hi..lo set. */
 #define NEST_BITS(hi, lo) ((~(uint64_t)0 >> (63 - (hi))) & (~(uint64_t)0 << (lo)))
 #define NEST_BIT(n)       ((uint64_t)1 << (n))

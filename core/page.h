@@ -4,6 +4,9 @@
  * goes. What is not plain here (a missing table, something mapped already, a callback to ask, an
  * argument to refuse) is left, untouched, to the operation that can do everything and knows the
  * errors.
+ *
+ * Of these, one page by a host that has no more to say than a flush goes first: what makes no call,
+ * or one at its end, has all it needs in registers.
  */
 #ifndef NEST_CORE_PAGE_H
 #define NEST_CORE_PAGE_H
@@ -56,6 +59,101 @@ NEST_INLINE bool nest_page_leaf(const struct nest_fmt *f, struct nest_pt *pt, ne
 						       __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		return true;
 	__atomic_store_n(&pt->page_leaf, *out, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* Where the entry of level 0 for `off` stands, or NULL: no table, or a callback has to say. */
+NEST_INLINE nest_pte_t *nest_find_page(const struct nest_fmt *f, const struct nest_pt *pt,
+				       uint64_t off)
+{
+	const struct nest_view v = { .linear_offset = pt->host->linear_offset };
+	nest_pte_t *p, e;
+
+	return !pt->host->to_virt && nest_walk_by(f, pt, &v, off, &p, &e) == 0 ? p : NULL;
+}
+
+/* Is this one page, at *off, of a table that changes by a store alone? */
+NEST_INLINE bool nest_is_plain(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
+			       uint64_t size, uint64_t *off)
+{
+	return pt->plain && size == nest_span_mask(f, 0) + 1 && !(ia & nest_span_mask(f, 0)) &&
+	       nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK && pt->pinned == NEST_PA_NONE;
+}
+
+/* Map a page like the one before. */
+NEST_INLINE bool nest_map_page(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia,
+			       nest_pa_t pa, uint64_t size, nest_attr_t attr, uint32_t flags,
+			       const struct nest_gather *gather)
+{
+	nest_pte_t *p;
+	uint64_t off;
+
+	if (nest_fresh_flush(f, pt->features) || gather || (flags & ~NEST_MAP_NO_HUGE) ||
+	    attr != pt->page_attr || !pt->page_leaf || (pa & nest_span_mask(f, 0)) ||
+	    pa >> pt->oa_bits || !nest_is_plain(f, pt, ia, size, &off))
+		return false;
+	p = nest_find_page(f, pt, off);
+	if (!p || f->is_leaf(0, nest_load(p)))
+		return false;
+	nest_store(p, pt->page_leaf | f->pa_bits(0, pa));
+	return true;
+}
+
+/* Is the entry of level 0 for `off` one of a table's last? p[-1] and p[1] are its neighbours. */
+NEST_INLINE bool nest_is_alone(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
+			       const nest_pte_t *p, uint64_t n)
+{
+	const uint64_t i = off >> f->page_shift & (NEST_BIT(f->index_bits) - 1);
+
+	return (i + n == NEST_BIT(f->index_bits) || nest_load(&p[n]) == pt->absent[0]) &&
+	       (i == 0 || nest_load(&p[-1]) == pt->absent[0]);
+}
+
+/* Unmap a page beside which another one keeps its table in use. */
+NEST_INLINE bool nest_unmap_page(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia,
+				 uint64_t size, uint32_t flags, const struct nest_gather *gather)
+{
+	nest_pte_t *p, e;
+	uint64_t off;
+
+	if (gather || (flags & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) || pt->top == 0 ||
+	    !nest_is_plain(f, pt, ia, size, &off))
+		return false;
+	p = nest_find_page(f, pt, off);
+	if (!p)
+		return false;
+	e = nest_load(p);
+	if (!f->is_leaf(0, e) || nest_is_member(f, pt->features, 0, e) ||
+	    nest_is_alone(f, pt, off, p, 1))
+		return false;
+	nest_store_relaxed(p, pt->absent[0]);
+	nest_flush_pages(pt, ia, size);
+	return true;
+}
+
+/* What a smallest page is that belongs to no group. */
+NEST_INLINE bool nest_query_page(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
+				 struct nest_mapping *out)
+{
+	const uint64_t mask = nest_span_mask(f, 0);
+	nest_attr_t attr;
+	nest_pte_t *p, e;
+	uint64_t off;
+
+	if (nest_fmt_ia_to_off(f, pt, ia, &off))
+		return false;
+	p = nest_find_page(f, pt, off);
+	if (!p)
+		return false;
+	e = nest_load(p);
+	if (!f->is_leaf(0, e) || nest_is_member(f, pt->features, 0, e) ||
+	    f->attr(pt->features, 0, e, &attr) != NEST_OK)
+		return false;
+	*out = (struct nest_mapping){ .ia = ia,
+				      .pa = (f->leaf_pa(pt->features, 0, e) & ~mask) | (off & mask),
+				      .size = mask + 1,
+				      .attr = attr,
+				      .kind = NEST_PTE_LEAF };
 	return true;
 }
 
@@ -112,7 +210,7 @@ NEST_INLINE bool nest_unmap_few(const struct nest_fmt *f, struct nest_pt *pt, ne
 	const nest_pte_t absent = pt->absent[0];
 	const uint64_t n = size >> f->page_shift;
 	nest_pte_t *p, e;
-	uint64_t off, i;
+	uint64_t off;
 
 	if ((flags & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) || !nest_is_few(f, pt, ia, size, &off) ||
 	    nest_is_shared(pt))
@@ -126,9 +224,7 @@ NEST_INLINE bool nest_unmap_few(const struct nest_fmt *f, struct nest_pt *pt, ne
 		if (!f->is_leaf(0, e) || nest_is_member(f, pt->features, 0, e))
 			return false;
 	}
-	i = off >> f->page_shift & (NEST_BIT(f->index_bits) - 1);
-	if ((i + n == NEST_BIT(f->index_bits) || nest_load(&p[n]) == absent) &&
-	    (i == 0 || nest_load(&p[-1]) == absent))
+	if (nest_is_alone(f, pt, off, p, n))
 		return false;
 	for (uint64_t k = 0; k < n; k++)
 		nest_store_relaxed(&p[k], absent);

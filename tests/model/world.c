@@ -587,6 +587,10 @@ bool world_open(struct world *w, const struct setup *setup, uint64_t seed)
 				      .defer = !w->shared && world_random(w, 3) ? NULL
 										: host_defer };
 	ram_open(&w->ram, coherent);
+	if (world_random(w, 2)) {
+		w->host.to_virt = NULL;
+		w->host.linear_offset = (uint64_t)(uintptr_t)w->ram.now - RAM_BASE;
+	}
 	snprintf(w->doing, sizeof(w->doing), "init");
 	if (nest_pt_init(&w->pt, &config) != NEST_OK)
 		return false;

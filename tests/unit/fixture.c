@@ -133,12 +133,14 @@ void fix_open(struct fix *f, const struct tcase *c)
 
 	memset(f, 0, sizeof(*f));
 	f->c = *c;
-	snprintf(test_case, sizeof(test_case), "%s features 0x%x ia %u%s", c->name, c->features,
-		 c->ia_bits,
+	snprintf(test_case, sizeof(test_case), "%s features 0x%x ia %u%s%s", c->name, c->features,
+		 c->ia_bits, c->plain ? " plain" : "",
 		 c->flags & NEST_PT_UPPER    ? " upper"
 		 : c->flags & NEST_PT_SHARED ? " shared"
 					     : "");
 	arena_open(&f->a, (uint64_t)64 << 20);
+	if (c->plain)
+		arena_use_plain(&f->a);
 	if (c->flags & NEST_PT_SHARED)
 		arena_use_defer(&f->a);
 	cfg.host = &f->a.host;

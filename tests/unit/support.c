@@ -281,6 +281,13 @@ void arena_use_linear(struct arena *a)
 	a->host.linear_offset = (uint64_t)(uintptr_t)a->mem - ARENA_BASE;
 }
 
+void arena_use_plain(struct arena *a)
+{
+	arena_use_linear(a);
+	a->host.sync = NULL;
+	a->host.allow = NULL;
+}
+
 void arena_use_defer(struct arena *a)
 {
 	a->host.defer = arena_defer;

@@ -93,6 +93,8 @@ void arena_close(struct arena *a);
 void *arena_ptr(struct arena *a, nest_pa_t pa);
 bool arena_owns(const struct arena *a, nest_pa_t pa);
 void arena_use_linear(struct arena *a);
+/* Linear, and neither sync nor allow is asked; before the table is made. */
+void arena_use_plain(struct arena *a);
 void arena_use_defer(struct arena *a);
 void arena_run_deferred(struct arena *a);
 void arena_fail(struct arena *a, uint64_t nth, bool rest);
@@ -112,6 +114,7 @@ struct tcase {
 	const char *name;
 	uint32_t features, flags;
 	unsigned ia_bits;
+	bool plain; /* a host without to_virt, sync and allow */
 	struct nest_format_info info;
 };
 

@@ -76,7 +76,7 @@ static struct request draw(struct world *w)
 		break;
 	}
 	r.from = below(w, w->pages / unit) * unit;
-	r.n = unit == 1 ? 1 + below(w, 40) : unit * (1 + below(w, 4));
+	r.n = unit == 1 ? 1 + below(w, below(w, 2) ? 1 : 40) : unit * (1 + below(w, 4));
 	if (below(w, 8) == 0)
 		r.from++, r.n++;
 	if (r.from + r.n > w->pages)
@@ -385,11 +385,27 @@ static void so_they_do_in_shared_mode(void **state)
 	sweep(SWEEP_DEFAULT_WIDTH, run_shared);
 }
 
+static void run_plain(const struct tcase *c)
+{
+	struct tcase with = *c;
+
+	with.plain = true;
+	run(&with);
+}
+
+/* What changes by one store, without a callback, goes a way of its own (core/page.h). */
+static void so_they_do_where_the_host_asks_for_nothing(void **state)
+{
+	(void)state;
+	sweep(SWEEP_DEFAULT_WIDTH, run_plain);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_operations_agree_with_a_flat_model),
 		cmocka_unit_test(so_they_do_in_shared_mode),
+		cmocka_unit_test(so_they_do_where_the_host_asks_for_nothing),
 	};
 	const char *ops = getenv("NEST_OPS");
 
