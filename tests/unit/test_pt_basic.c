@@ -447,6 +447,55 @@ static void a_linear_host_needs_no_translation_callback(void **state)
 	}
 }
 
+/* One page a call, without a callback on the way (core/page.h); errors as ever. */
+static void single_pages_of_a_plain_host_come_and_go(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; nest_formats[i]; i++) {
+		struct tcase c = tcase_of(nest_formats[i], 0, 0, 0);
+		const nest_pa_t pa = 0x7000000;
+		struct nest_mapping m;
+		uint64_t a, b, flushes;
+		struct fix f;
+
+		c.plain = true;
+		fix_open(&f, &c);
+		a = place(&f, PLACE_MID, 16 * f.page);
+		b = a + f.page;
+		/* The first is one by which the others go. */
+		for (unsigned k = 0; k < 3; k++)
+			CHECK_OK(nest_pt_map(&f.pt, a + k * f.page, pa + k * f.page, f.page, f.attr,
+					     0, NULL));
+		check_range(&f, a, pa, 3 * f.page, f.attr);
+		check_consistent(&f);
+		CHECK_RC(nest_pt_map(&f.pt, b, pa, f.page, f.attr, 0, NULL), NEST_E_MAPPED);
+		CHECK_RC(nest_pt_map(&f.pt, b, pa + 8, f.page, f.attr, 0, NULL), NEST_E_ALIGN);
+		CHECK_RC(nest_pt_map(&f.pt, b, (nest_pa_t)1 << f.pt.oa_bits, f.page, f.attr, 0,
+				     NULL),
+			 NEST_E_RANGE);
+		CHECK_OK(nest_pt_query(&f.pt, b + 0x123, &m));
+		CHECK(m.ia == b + 0x123 && m.pa == pa + f.page + 0x123 && m.size == f.page);
+		CHECK(m.kind == NEST_PTE_LEAF && !m.level && !m.contiguous && !m.mark);
+		/* A flush of just the page; the table goes with its last. */
+		for (unsigned k = 0; k < 3; k++) {
+			const struct nest_flush *what = &f.a.ev[0].flush;
+			const uint64_t at = a + (k + 1) % 3 * f.page;
+
+			arena_mark(&f.a);
+			flushes = f.a.nr_flush;
+			CHECK(f.a.outstanding > f.tables0);
+			CHECK_OK(nest_pt_unmap(&f.pt, at, f.page, 0, NULL));
+			CHECK_EQ(f.a.nr_flush, flushes + 1);
+			CHECK(k == 2 || (what->ia == at && what->size == f.page &&
+					 what->leaf_only && what->level_mask == 1));
+			CHECK_RC(nest_pt_unmap(&f.pt, at, f.page, 0, NULL), NEST_E_NOTMAPPED);
+			CHECK_RC(nest_pt_query(&f.pt, at, &m), NEST_E_NOTMAPPED);
+		}
+		CHECK_EQ(f.a.outstanding, f.tables0);
+		fix_close(&f);
+	}
+}
+
 static void a_table_is_small_and_every_status_has_a_phrase(void **state)
 {
 	(void)state;
@@ -475,6 +524,7 @@ int main(void)
 		cmocka_unit_test(every_call_refuses_bad_arguments),
 		cmocka_unit_test(upper_region_has_its_own_addresses),
 		cmocka_unit_test(a_linear_host_needs_no_translation_callback),
+		cmocka_unit_test(single_pages_of_a_plain_host_come_and_go),
 		cmocka_unit_test(a_table_is_small_and_every_status_has_a_phrase),
 	};
 
