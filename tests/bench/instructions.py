@@ -18,6 +18,7 @@ RECORD = pathlib.Path(__file__).resolve().parent / "instructions.csv"
 FORMATS = ("ept", "npt", "aarch64-s2-4k", "aarch64-s2-16k", "aarch64-s2-64k", "riscv-g",
            "loongarch-s2-4k", "loongarch-s2-16k")
 MOST = 1.05
+HEAD = "# SPDX-License-Identifier: MIT\n"
 
 
 def count(program, name):
@@ -44,11 +45,13 @@ def main():
         counts = dict(zip(FORMATS, pool.map(lambda name: count(program, name), FORMATS)))
     if options.update:
         with RECORD.open("w", encoding="utf-8", newline="") as out:
+            out.write(HEAD)
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow(("format", "instructions"))
             writer.writerows(counts.items())
     with RECORD.open(encoding="utf-8") as record:
-        known = {row["format"]: int(row["instructions"]) for row in csv.DictReader(record)}
+        rows = csv.DictReader(line for line in record if not line.startswith("#"))
+        known = {row["format"]: int(row["instructions"]) for row in rows}
     worse = 0
     for name, n in counts.items():
         if name not in known:
