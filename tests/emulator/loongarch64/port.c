@@ -439,7 +439,7 @@ const struct mmu *port_mmu(const struct walker_config *config, struct mmu_regs *
 		.control = CSR_READ(NEST_LOONGARCH_CSR_PWCL),
 		.control2 = CSR_READ(NEST_LOONGARCH_CSR_PWCH),
 		.cpu = nest_loongarch_cpucfg(2) & CPUCFG2_HPTW ? MMU_CPU_PTW : 0,
-		.pa_bits = nest_loongarch_palen(nest_loongarch_cpucfg(1)),
+		.pa_bits = (unsigned)mmu_bits(nest_loongarch_cpucfg(1), 11, 4) + 1, /* PALEN */
 	};
 	return &mmu_loongarch;
 }

@@ -313,10 +313,11 @@ void port_sync(const void *va, size_t len)
 
 const struct mmu *port_mmu(const struct walker_config *config, struct mmu_regs *regs)
 {
+	(void)config;
 	*regs = (struct mmu_regs){ .root = loaded.g_stage ? READ_CSR(hgatp) : READ_CSR(satp),
 				   .control2 = READ_CSR(sstatus),
 				   .cpu = cpu,
-				   .pa_bits = config->oa_bits };
+				   .pa_bits = 44 + 12 }; /* a PPN of an entry, an offset */
 	return loaded.g_stage ? &mmu_riscv_g : &mmu_riscv_sv;
 }
 
