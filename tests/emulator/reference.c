@@ -278,8 +278,10 @@ void reference(uint64_t probes)
 
 	memset(p, 0, sizeof(*p));
 	p->mmu = port_mmu(model.config, &p->regs);
-	if (!p->mmu)
+	if (!p->mmu) {
+		print("reference %s: not compared\n", model.config->name);
 		return;
+	}
 	walker_suite("reference MMU");
 	take_tables(p);
 	for (uint64_t n = 0; n < probes; n += PROBES_A_ROUND) {
