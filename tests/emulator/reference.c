@@ -9,7 +9,10 @@
 
 #include "model.h"
 
-enum { SLOTS = 2, POOL = 3, ENTRIES = 12, PROBES_A_ROUND = 24, MANY_PROBES = 2000 };
+enum { SLOTS = 2, POOL = 3, ENTRIES = 12, PROBES_A_ROUND = 24, MOST_FORMATS = 16 };
+
+/* So many probes meet every level: of one configuration; of those of a format, however few each. */
+enum { MANY_PROBES = 2000, MANY_OF_FORMAT = 400 };
 
 struct planted {
 	const struct mmu *mmu;
@@ -271,6 +274,27 @@ static uint64_t possible_levels(void)
 	return model.info.leaf_levels & ((2u << model.top) - 1);
 }
 
+/* Pages have been met at all levels of the configuration, or else of its format so far. */
+static void check_levels(const struct planted *p, uint64_t probes)
+{
+	static struct {
+		const struct nest_format *format;
+		uint64_t probes, met, possible;
+	} formats[MOST_FORMATS], *f = formats;
+
+	while (f->format && f->format != model.config->format)
+		f++;
+	f->format = model.config->format;
+	f->probes += probes;
+	f->met |= p->levels;
+	f->possible |= possible_levels();
+	CHECK(probes < MANY_PROBES || !(possible_levels() & ~p->levels),
+	      "pages were met at levels %lx, not at all of %lx", p->levels, possible_levels());
+	CHECK(f->probes < MANY_OF_FORMAT || !(f->possible & ~f->met),
+	      "pages of %s were met at levels %lx, not at all of %lx", nest_format_name(f->format),
+	      f->met, f->possible);
+}
+
 void reference(uint64_t probes)
 {
 	static struct planted planted;
@@ -303,8 +327,7 @@ void reference(uint64_t probes)
 			walker_free(p->table[l][i], model.page);
 	}
 	CHECK(!probes || p->count[MMU_PAGE] > p->left_out, "nothing much was compared");
-	CHECK(probes < MANY_PROBES || !(possible_levels() & ~p->levels),
-	      "pages were met at levels %lx, not at all of %lx", p->levels, possible_levels());
+	check_levels(p, probes);
 	print("reference %s: %lu pages (%lu accesses refused, %lu asked for), %lu not mapped, "
 	      "%lu misconfigured, %lu out of range, %lu left out\n",
 	      model.config->name, p->count[MMU_PAGE], p->refused, p->asked,
