@@ -244,7 +244,8 @@ static uint8_t *take_block(uint64_t size)
 
 static void keep_block(uint8_t *block, uint64_t size)
 {
-	unsigned i = spare[0].block ? 1 : 0;
+	/* One of another size gives way, or it would stay for ever and these never. */
+	unsigned i = spare[0].block && (!spare[1].block || spare[0].size == size) ? 1 : 0;
 
 	free(spare[i].block);
 	spare[i].block = block;
