@@ -364,6 +364,30 @@ static uint64_t map_end(const struct nest_pt *pt, const struct nest_request *rq,
 	return end;
 }
 
+/* Bytes that a word of the bitmap tells of. */
+static uint64_t word_span(const struct nest_pt *pt)
+{
+	return 64 * nest_table_size(pt);
+}
+
+/*
+ * Whole words of the bitmap, and all of the page, block or group in which they end: of one that is
+ * taken in part each part is told, but none could be made clean. NEST_E_BUSY.
+ */
+static int harvest_end(struct nest_pt *pt, struct nest_request *rq, uint64_t end)
+{
+	uint64_t one = 1;
+	int err;
+
+	end = rq->first + ((end - rq->first) | (word_span(pt) - 1));
+	if (end >= rq->last)
+		return NEST_OK;
+	err = nest_walk_range(pt, end, rq->last, 0, NULL, &one, &end);
+	if (err == NEST_E_AGAIN)
+		rq->last = end;
+	return err == NEST_E_BUSY ? err : NEST_OK;
+}
+
 /*
  * Cut the request down to its first `budget` entries or so, at a place where the one-shot would end
  * a page or group too. NEST_E_BUSY.
@@ -371,7 +395,6 @@ static uint64_t map_end(const struct nest_pt *pt, const struct nest_request *rq,
 static int cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget)
 {
 	const struct nest_fmt *f = pt->format->fmt;
-	const uint64_t words = 64 * nest_table_size(pt) - 1;
 	uint64_t end = rq->last, most = budget;
 	int err = nest_walk_range(pt, rq->first, rq->last, 0, NULL, &most, &end);
 
@@ -394,9 +417,7 @@ static int cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget)
 		end |= merge_mask(pt);
 		break;
 	case NEST_OP_HARVEST:
-		/* Whole words of the bitmap. */
-		end = rq->first + ((end - rq->first) | words);
-		break;
+		return harvest_end(pt, rq, end);
 	default:
 		break;
 	}
@@ -423,7 +444,12 @@ static int run_some(struct nest_pt *pt, nest_operation operation, struct nest_re
 	if (err)
 		return err;
 	*done = rq->last - rq->first + 1;
-	return rq->last == all ? NEST_OK : NEST_E_AGAIN;
+	if (rq->last == all)
+		return NEST_OK;
+	/* The next step begins with a word, though this one may have gone further. */
+	if (rq->op == NEST_OP_HARVEST)
+		*done &= ~(word_span(pt) - 1);
+	return NEST_E_AGAIN;
 }
 
 int nest_pt_map_some(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,

@@ -307,7 +307,9 @@ void nest_pt_use_reserve(struct nest_pt *pt, struct nest_reserve *r);
  * all or nothing: after another error *done is 0 (in shared mode, the bytes that were finished when
  * another CPU came between). A merge goes by whole largest pages, so that it finds the same as the
  * one-shot. A harvest goes by whole words of the bitmap: the next step gets the bitmap from word
- * *done / page / 64 on. NEST_E_INVAL: budget 0 or done NULL.
+ * *done / page / 64 on. The page, block or group in which a step ends is told and made clean as a
+ * whole, so bits behind *done may be set already: the bitmap is one for all of the range.
+ * NEST_E_INVAL: budget 0 or done NULL.
  */
 int nest_pt_map_some(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
 		     nest_attr_t attr, uint32_t flags, struct nest_gather *gather, uint64_t budget,

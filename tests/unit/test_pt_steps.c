@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The resumable forms of mark, split, merge, harvest and age: by steps of any budget they do what
- * the call does at once. (Those of map, unmap and protect, with other calls in between:
- * test_pt_resume.c.)
+ * The resumable forms of mark, split, merge, harvest and age: by steps of any budget, the largest
+ * too, they do what the call does at once. (All of them with small budgets and other calls in
+ * between: test_pt_resume.c.)
  */
 #include "support.h"
 
@@ -121,10 +121,56 @@ static void every_call_on_a_range_has_steps(void **state)
 	sweep(SWEEP_DEFAULT_WIDTH, others_in_steps);
 }
 
+/*
+ * Dirty pages, a dirty block or group, and a page, placed so that a word of the bitmap ends in the
+ * midst of the large one: a step takes it whole, and *done is whole words nevertheless.
+ */
+static void clean_in_steps(const struct nest_format *format, uint32_t features, uint64_t large)
+{
+	struct tcase c = tcase_of(format, features, 0, 0);
+	const nest_attr_t attr = NEST_RW | NEST_ACCESSED | NEST_DIRTY;
+	uint64_t p, ia, before, size, at = 0, done, steps = 0;
+	struct nest_mapping q;
+	int rc;
+
+	fix_open(&f, &c);
+	p = f.page;
+	ia = 512 * p;
+	before = large > 64 * p ? 3 * p : 56 * p;
+	size = before + large + p;
+	CHECK_OK(
+		nest_pt_map(&f.pt, ia - before, ia - before, before, attr, NEST_MAP_NO_HUGE, NULL));
+	CHECK_OK(nest_pt_map(&f.pt, ia, ia, large + p, attr, 0, NULL));
+	CHECK_OK(nest_pt_query(&f.pt, ia, &q));
+	CHECK_EQ(q.size, large);
+	memset(told[1], 0, sizeof(told[1]));
+	do {
+		rc = other_step(HARVEST, ia - before, at, size, 1, &done);
+		at += done;
+		CHECK_RC(rc, steps++ ? NEST_OK : NEST_E_AGAIN);
+		CHECK(rc == NEST_OK || done == (before + large) / p / 64 * 64 * p);
+	} while (rc == NEST_E_AGAIN);
+	CHECK_EQ(at, size);
+	for (uint64_t i = 0; i < sizeof(told[1]) / sizeof(*told[1]) * 64; i++)
+		CHECK_EQ(told[1][i / 64] >> i % 64 & 1, i < size / p);
+	CHECK_OK(nest_pt_query(&f.pt, ia, &q));
+	CHECK_EQ(q.size, large);
+	CHECK_EQ(q.attr, attr & ~NEST_DIRTY);
+	fix_close(&f);
+}
+
+static void a_step_that_ends_in_a_block_or_group_makes_it_clean(void **state)
+{
+	(void)state;
+	clean_in_steps(&nest_fmt_npt, 0, 512 * 4096);
+	clean_in_steps(&nest_fmt_riscv_g, NEST_FEAT_CONTIG | NEST_FEAT_HW_AD, 16 * 4096);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_call_on_a_range_has_steps),
+		cmocka_unit_test(a_step_that_ends_in_a_block_or_group_makes_it_clean),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
