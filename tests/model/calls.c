@@ -326,6 +326,27 @@ static int make(struct world *w, const struct call *c)
 	}
 }
 
+/*
+ * Which pages may be gone for a moment? Only a map over others cares for more than each page: where
+ * one entry of a table needs a break, all of them that it replaces get it. FEAT_BBM level 2 spares
+ * a break only where frames and memory type stay, and not in shared mode.
+ */
+static enum breaking breaking(const struct world *w, const struct call *c)
+{
+	switch (c->operation) {
+	case MAP:
+		return c->flags & NEST_MAP_REPLACE ? BREAK_RANGE : BREAK_NEVER;
+	case PROTECT:
+		return w->shared || (c->clear & NEST_MT_MASK) ? BREAK_RESIZED : BREAK_NEEDED;
+	case UNMAP:
+	case SPLIT:
+	case MERGE:
+		return w->shared ? BREAK_RESIZED : BREAK_NEEDED;
+	default:
+		return BREAK_NEVER;
+	}
+}
+
 /* A map onto the frame that is there says itself what is accessed and dirty. */
 static void forget_overwritten(struct world *w, const struct call *c)
 {
@@ -364,7 +385,7 @@ static void one_call(struct world *w)
 	/* A call in parts would be left half done, which is right, and not in the list. */
 	if (!c.budget && world_random(w, 8) == 0)
 		w->ram.fail_in = 1 + world_random(w, 5);
-	world_expect(w, c.a, c.b, c.next);
+	world_expect(w, c.a, c.b, c.next, breaking(w, &c));
 	err = make(w, &c);
 	w->ram.fail_in = 0;
 	if (err == NEST_E_NOMEM && w->ram.failed)

@@ -145,7 +145,12 @@ static void judge(void *ctx, unsigned i, const struct mmu_step *r)
 		if (matches(w, &s->seen[k], w->tlb.probe[i].ia, r))
 			return;
 	}
-	if (r->kind == MMU_TRANSLATION && w->may_vanish[i])
+	if (r->kind == MMU_TRANSLATION && w->breaking) {
+		/* Whether it had to be is seen when there is something again. */
+		w->gone_at[i] = w->count.stores;
+		return;
+	}
+	if (r->kind == MMU_TRANSLATION && w->may_be_gone[i])
 		return;
 	wrong(w, i, "neither what was nor what is to be", r, NULL);
 }
@@ -336,21 +341,57 @@ static bool same_state(const struct state *a, const struct state *b)
 	       a->attr == b->attr;
 }
 
-static bool has_group_or_block_in(struct world *w, unsigned i, uint64_t first, uint64_t end)
+/*
+ * Had the page to be taken away for what is there now? A group whose rights change goes as a whole,
+ * where it would go if it were broken up: not needed, but so it is.
+ */
+static bool had_to_break(const struct world *w, unsigned i, const struct mmu_step *is,
+			 bool in_range)
 {
-	struct mmu_step s = walk_now(w, i);
-	uint64_t offset = world_offset(w, w->tlb.probe[i].ia), mask;
+	const struct mmu_step *was = &w->was[i];
+	const struct segment *s = &w->segment[w->segment_of[i]];
+	bool resized = was->shift != is->shift || was->contiguous != is->contiguous;
+	bool frames = w->setup.info.break_before_make;
 
-	if (s.kind != MMU_PAGE)
+	if (was->kind != MMU_PAGE || is->kind != MMU_PAGE)
 		return false;
-	mask = mmu_mask(s.shift);
-	return (offset & ~mask) < end && (offset | mask) >= first;
+	if (!w->tlb.mmu->may_coexist(&w->tlb.regs, was, is))
+		return true;
+	if (!w->shared && !frames)
+		return false;
+	if (w->breaking >= BREAK_RESIZED && resized)
+		return true;
+	if (w->breaking == BREAK_RANGE && in_range)
+		return true;
+	return was->contiguous && in_range && !(w->setup.features & NEST_FEAT_BBM2) &&
+	       !same_state(&s->before, &s->state);
 }
 
-void world_expect(struct world *w, unsigned a, unsigned b, const struct state *next)
+static void check_breaks(struct world *w, unsigned a, unsigned b)
 {
-	uint64_t first = w->segment[a].first, end = w->segment[b - 1].end;
+	bool kept = w->tlb.mmu->keeps_invalid(&w->tlb.regs);
 
+	for (unsigned i = 0; i < w->tlb.probes; i++) {
+		unsigned k = w->segment_of[i];
+		struct mmu_step is;
+
+		if (!w->gone_at[i])
+			continue;
+		is = walk_now(w, i);
+		if (!had_to_break(w, i, &is, k >= a && k < b)) {
+			tell_probe(w, i, &w->was[i], &is);
+			world_fail(w, "at store %lu it was gone, and need not have been",
+				   (unsigned long)w->gone_at[i]);
+		}
+		w->may_be_gone[i] |= kept;
+	}
+	memset(w->gone_at, 0, sizeof(w->gone_at));
+	w->breaking = BREAK_NEVER;
+}
+
+void world_expect(struct world *w, unsigned a, unsigned b, const struct state *next,
+		  enum breaking breaking)
+{
 	for (unsigned k = a; k < b; k++) {
 		struct segment *s = &w->segment[k];
 
@@ -360,20 +401,15 @@ void world_expect(struct world *w, unsigned a, unsigned b, const struct state *n
 		if (s->is_new)
 			s->seen[s->nr_seen++] = s->state;
 	}
-	for (unsigned i = 0; i < w->tlb.probes; i++) {
-		unsigned k = w->segment_of[i];
-
-		w->may_vanish[i] |= w->breaks &&
-				    ((k >= a && k < b) || has_group_or_block_in(w, i, first, end));
-	}
+	w->breaking = breaking;
+	for (unsigned i = 0; i < w->tlb.probes; i++)
+		w->was[i] = walk_now(w, i);
 }
 
 void world_done(struct world *w, unsigned a, unsigned b, int err, uint64_t looked_at)
 {
 	tlb_pause(&w->tlb);
-	/* What a TLB has kept of a break stays until the gather is synced. */
-	if (!w->tlb.mmu->keeps_invalid(&w->tlb.regs))
-		memset(w->may_vanish, 0, sizeof(w->may_vanish));
+	check_breaks(w, a, b);
 	for (unsigned k = a; k < b && err; k++) {
 		struct segment *s = &w->segment[k];
 
@@ -402,7 +438,7 @@ void world_done(struct world *w, unsigned a, unsigned b, int err, uint64_t looke
 void world_synced(struct world *w)
 {
 	w->count.syncs++;
-	memset(w->may_vanish, 0, sizeof(w->may_vanish));
+	memset(w->may_be_gone, 0, sizeof(w->may_be_gone));
 	for (unsigned k = 0; k < w->segments; k++) {
 		struct segment *s = &w->segment[k];
 
@@ -562,8 +598,6 @@ bool world_open(struct world *w, const struct setup *setup, uint64_t seed)
 					 .flags = setup->flags,
 					 .host = &w->host,
 					 .ctx = w };
-	const struct mmu_step small = { .kind = MMU_PAGE, .shift = 12 };
-	const struct mmu_step large = { .kind = MMU_PAGE, .shift = 21, .level = 1 };
 	struct counts count = w->count;
 	bool coherent;
 
@@ -608,12 +642,6 @@ bool world_open(struct world *w, const struct setup *setup, uint64_t seed)
 	for (unsigned k = 0; k < w->segments; k++)
 		w->segment[k].seen[0] = w->segment[k].state;
 	add_probes(w);
-	/*
-	 * For frames, or for a size alone: what has to go before what comes may be there. In shared
-	 * mode it always goes before.
-	 */
-	w->breaks = w->shared || setup->info.break_before_make ||
-		    !w->tlb.mmu->may_coexist(&w->tlb.regs, &small, &large);
 	current = w;
 	tlb_judge(&w->tlb);
 	return true;

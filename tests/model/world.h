@@ -38,6 +38,14 @@ struct written {
 	uint64_t pa;
 };
 
+/* What a call may do with a page that stays mapped: take it away for a moment, and flush. */
+enum breaking {
+	BREAK_NEVER,   /* nothing that is mapped changes, or it does in place */
+	BREAK_NEEDED,  /* where what comes may not be in a TLB beside what goes */
+	BREAK_RESIZED, /* and where the size changes, whatever the CPU says */
+	BREAK_RANGE    /* and everywhere in its range: pages of a table go together */
+};
+
 struct counts {
 	uint64_t rounds, operations, refused, short_of_memory;
 	uint64_t stores, looked_at, flushes, freed, syncs, walks, accesses, harvested;
@@ -64,9 +72,12 @@ struct world {
 	nest_attr_t attr[WORLD_ATTRS];
 	unsigned attrs;
 	uint8_t segment_of[TLB_PROBES];
-	bool shared;                 /* NEST_PT_SHARED: every call syncs */
-	bool breaks;                 /* the format has changes that need break-before-make */
-	bool may_vanish[TLB_PROBES]; /* while an operation runs: break-before-make is its right */
+	bool shared; /* NEST_PT_SHARED: every call syncs */
+	/* Of the call that runs: what stood there before, and the store at which it was gone. */
+	enum breaking breaking;
+	struct mmu_step was[TLB_PROBES];
+	uint64_t gone_at[TLB_PROBES];
+	bool may_be_gone[TLB_PROBES]; /* a TLB may have kept that, until the gather is synced */
 	struct written written[TLB_PROBES];
 	bool hardware_writes; /* it sets accessed and dirty */
 	bool is_near;         /* the last store was one on the way to a probe */
@@ -94,9 +105,10 @@ nest_ia_t world_ia(const struct world *w, uint64_t offset);
 
 /*
  * Before a call: what segments [a, b) are going to be. After it: whether they are. Between the two
- * every probe may see either; and nothing, where the architecture demands a break.
+ * every probe may see either; and nothing, as far as `breaking` lets it.
  */
-void world_expect(struct world *w, unsigned a, unsigned b, const struct state *next);
+void world_expect(struct world *w, unsigned a, unsigned b, const struct state *next,
+		  enum breaking breaking);
 void world_done(struct world *w, unsigned a, unsigned b, int err, uint64_t looked_at);
 /* What was gathered is synced: only what is now may be seen from now on. */
 void world_synced(struct world *w);
