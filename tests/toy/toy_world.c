@@ -16,8 +16,12 @@ const struct toy_variant toy_variants[TOY_VARIANTS] = {
 	{ "break-before-make, groups", &toy_break, NEST_FEAT_CONTIG },
 };
 
-/* The world that is looked at while a step runs, and what a TLB may hold of it. */
+/*
+ * The world that is looked at while a step runs, and what a TLB may hold of it; whether a page has
+ * been other than before the step.
+ */
 static struct world *watched;
+static bool has_changed;
 static struct {
 	struct page leaf[TOY_PAGES];
 	uint64_t way[TOY_TABLES]; /* a bit for each page whose walk has come by the table */
@@ -201,7 +205,10 @@ unsigned long world_stores;
 
 static void check_between(struct world *w, unsigned i, const struct page *p)
 {
-	if (same_page(p, &w->before[i]) || same_page(p, &w->flat[i]))
+	if (same_page(p, &w->before[i]))
+		return;
+	has_changed = true;
+	if (same_page(p, &w->flat[i]))
 		return;
 	if (!p->mapped && !p->marked && w->pt.format == &toy_break)
 		return;
@@ -308,49 +315,59 @@ static int expect(struct world *w, const struct step *s)
 	return NEST_OK;
 }
 
-unsigned long world_steps;
-
-void world_step(struct world *w, const struct step *s)
+/*
+ * Make a step under watch. True: the allocation that was to fail has failed, which every operation
+ * that allocates must tell; then no store may have been seen.
+ */
+static bool watch(struct world *w, const struct step *s, long fail_in)
 {
 	char what[80];
 	int want, got;
+	bool failed;
 
 	memcpy(w->before, w->flat, sizeof(w->before));
 	want = expect(w, s);
 
-	snprintf(what, sizeof(what), "kind %d pages %u+%u shift %u attr %x", (int)s->kind, s->first,
-		 s->count, s->shift, s->attr);
+	snprintf(what, sizeof(what), "kind %d pages %u+%u shift %u attr %x%s", (int)s->kind,
+		 s->first, s->count, s->shift, s->attr, fail_in < 0 ? "" : ", out of memory");
 	memset(&held, 0, sizeof(held));
+	has_changed = false;
 	watched = w;
 	for (unsigned i = 0; i < TOY_PAGES; i++)
 		hold(w, i);
+	w->fail_in = fail_in;
 	got = run(w, s);
+	failed = fail_in >= 0 && w->fail_in < 0;
+	w->fail_in = -1;
 	watched = NULL;
+	if (failed) {
+		want = NEST_E_NOMEM;
+		memcpy(w->flat, w->before, sizeof(w->flat));
+	}
 	if (got != want)
 		fail_msg("%s: %s, should be %s", what, nest_strerror(got), nest_strerror(want));
+	if (failed && has_changed)
+		fail_msg("%s: a page has changed meanwhile", what);
 	world_check(w, what);
+	return failed;
+}
+
+unsigned long world_steps;
+
+void world_step(struct world *w, const struct step *s)
+{
+	(void)watch(w, s, -1);
 	world_steps++;
 }
 
-/* With every allocation failing once: nothing changes, then it works. */
 void world_step_failing(struct world *w, const struct step *s)
 {
-	struct world before = *w;
+	unsigned live = w->live;
 
-	for (long n = 0;; n++) {
-		int got;
-
-		w->fail_in = n;
-		got = run(w, s);
-		if (got != NEST_E_NOMEM)
-			break;
-		w->fail_in = -1;
-		world_check(w, "after a failed allocation");
-		assert_int_equal(w->live, before.live);
-	}
-	/* Success or another error: go back, so that world_step() sees it from the start. */
-	*w = before;
-	world_step(w, s);
+	/* The last of them is the step itself: it has come to its end before that allocation. */
+	for (long n = 0; watch(w, s, n); n++)
+		assert_int_equal(w->live, live);
+	world_steps++;
 }
 
 void world_go(struct world *w, const struct step *s)

@@ -65,7 +65,7 @@ void world_copy(struct world *to, const struct world *from);
 uint64_t *world_table(struct world *w, uint64_t pa);
 /* Make a step; status, tables, every page and every store in between must be right. */
 void world_step(struct world *w, const struct step *s);
-/* Before that with every allocation failing once: nothing changes. */
+/* Before that with every allocation failing once: nothing changes, not even between two stores. */
 void world_step_failing(struct world *w, const struct step *s);
 /* Make a step without looking, for where it leads. */
 void world_go(struct world *w, const struct step *s);
