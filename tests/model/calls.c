@@ -24,7 +24,7 @@ struct call {
 	uint64_t mark;
 	unsigned level;
 	struct state next[WORLD_SEGMENTS];
-	uint64_t budget;   /* map, unmap, protect in parts of so many entries; 0: at once */
+	uint64_t budget;   /* in parts of so many entries; 0: at once */
 	int want, or_else; /* the status; where two things are wrong, either */
 };
 
@@ -197,7 +197,7 @@ static struct call draw(struct world *w)
 	default:
 		break;
 	}
-	if (c.operation <= PROTECT && !c.want && is_small(w, &c) && world_random(w, 3) == 0)
+	if (c.operation != BAD && !c.want && is_small(w, &c) && world_random(w, 3) == 0)
 		c.budget = 1 + world_random(w, 64);
 	return c;
 }
@@ -205,19 +205,67 @@ static struct call draw(struct world *w)
 /* ---- Making it ---- */
 
 enum { BITMAP_PAGES = 1 << 20 };
+static uint64_t bitmap[BITMAP_PAGES / 64]; /* of a harvest */
+
+/* One step of the resumable form, of what is left from `at` on. */
+static int make_part(struct world *w, const struct call *c, nest_ia_t ia, uint64_t at,
+		     struct nest_gather *g, uint64_t *done)
+{
+	uint64_t left = c->size - at, *words = &bitmap[at / w->page / 64];
+
+	ia += at;
+	switch (c->operation) {
+	case MAP:
+		return nest_pt_map_some(&w->pt, ia, c->pa + at, left, c->attr, c->flags, g,
+					c->budget, done);
+	case UNMAP:
+		return nest_pt_unmap_some(&w->pt, ia, left, c->flags, g, c->budget, done);
+	case PROTECT:
+		return nest_pt_protect_some(&w->pt, ia, left, c->set, c->clear, c->flags, g,
+					    c->budget, done);
+	case MARK:
+		return nest_pt_mark_some(&w->pt, ia, left, c->mark, g, c->budget, done);
+	case SPLIT:
+		return nest_pt_split_some(&w->pt, ia, left, c->level, g, c->budget, done);
+	case MERGE:
+		return nest_pt_merge_some(&w->pt, ia, left, g, c->budget, done);
+	case HARVEST:
+		return nest_pt_harvest_dirty_some(&w->pt, ia, left, words, 0, g, c->budget, done);
+	default:
+		return nest_pt_age_some(&w->pt, ia, left, words, 0, g, c->budget, done);
+	}
+}
+
+/* By the resumable form, to the end. */
+static int make_in_parts(struct world *w, const struct call *c, nest_ia_t ia, struct nest_gather *g)
+{
+	int err = NEST_E_AGAIN;
+
+	for (uint64_t at = 0, done = 0; err == NEST_E_AGAIN; at += done) {
+		err = make_part(w, c, ia, at, g, &done);
+		if (err == NEST_E_AGAIN ? !done || done >= c->size - at
+					: !err && done != c->size - at)
+			world_fail(w, "%s, and %#lx of %#lx bytes are done", nest_strerror(err),
+				   (unsigned long)done, (unsigned long)(c->size - at));
+	}
+	return err;
+}
 
 /* What was written must be told, or be there to be told; hardware goes on while it is collected. */
 static int harvest(struct world *w, const struct call *c, nest_ia_t ia, struct nest_gather *g)
 {
-	static uint64_t bitmap[BITMAP_PAGES / 64];
 	uint64_t pages = c->size / w->page;
 	int err;
 
 	if (pages > BITMAP_PAGES)
 		return NEST_OK;
 	memset(bitmap, 0, (pages + 63) / 64 * sizeof(*bitmap));
-	err = c->operation == AGE ? nest_pt_age(&w->pt, ia, c->size, bitmap, 0, g)
-				  : nest_pt_harvest_dirty(&w->pt, ia, c->size, bitmap, 0, g);
+	if (c->budget)
+		err = make_in_parts(w, c, ia, g);
+	else if (c->operation == AGE)
+		err = nest_pt_age(&w->pt, ia, c->size, bitmap, 0, g);
+	else
+		err = nest_pt_harvest_dirty(&w->pt, ia, c->size, bitmap, 0, g);
 	for (unsigned i = 0; i < w->tlb.probes && c->operation == HARVEST; i++) {
 		unsigned k = w->segment_of[i];
 		uint64_t n = (w->tlb.probe[i].ia - ia) / w->page;
@@ -229,29 +277,6 @@ static int harvest(struct world *w, const struct call *c, nest_ia_t ia, struct n
 	}
 	/* Where the format does not track it, nothing is to be had. */
 	return err == NEST_E_UNSUPPORTED && !w->hardware_writes ? NEST_OK : err;
-}
-
-/* By the resumable form, to the end. */
-static int make_in_parts(struct world *w, const struct call *c, nest_ia_t ia, struct nest_gather *g)
-{
-	int err = NEST_E_AGAIN;
-
-	for (uint64_t at = 0, done = 0; err == NEST_E_AGAIN; at += done) {
-		if (c->operation == MAP)
-			err = nest_pt_map_some(&w->pt, ia + at, c->pa + at, c->size - at, c->attr,
-					       c->flags, g, c->budget, &done);
-		else if (c->operation == UNMAP)
-			err = nest_pt_unmap_some(&w->pt, ia + at, c->size - at, c->flags, g,
-						 c->budget, &done);
-		else
-			err = nest_pt_protect_some(&w->pt, ia + at, c->size - at, c->set, c->clear,
-						   c->flags, g, c->budget, &done);
-		if (err == NEST_E_AGAIN ? !done || done >= c->size - at
-					: !err && done != c->size - at)
-			world_fail(w, "%s, and %#lx of %#lx bytes are done", nest_strerror(err),
-				   (unsigned long)done, (unsigned long)(c->size - at));
-	}
-	return err;
 }
 
 /* Arguments that no caller may pass: refused, whatever is there. */
@@ -304,6 +329,8 @@ static int make(struct world *w, const struct call *c)
 	nest_ia_t ia = world_ia(w, c->first);
 	struct nest_gather *g = w->gathering ? &w->gather : NULL;
 
+	if (c->operation == HARVEST || c->operation == AGE)
+		return harvest(w, c, ia, g);
 	if (c->budget)
 		return make_in_parts(w, c, ia, g);
 	switch (c->operation) {
@@ -319,10 +346,8 @@ static int make(struct world *w, const struct call *c)
 		return nest_pt_split(&w->pt, ia, c->size, c->level, g);
 	case MERGE:
 		return nest_pt_merge(&w->pt, ia, c->size, g);
-	case BAD:
-		return make_bad(w, c, ia, g);
 	default:
-		return harvest(w, c, ia, g);
+		return make_bad(w, c, ia, g);
 	}
 }
 

@@ -293,6 +293,56 @@ void world_access(struct world *w, uint64_t pa)
 	}
 }
 
+/* What stays the same whatever hardware does, and is not what an MMU sees. */
+static bool same_bits(const struct world *w, nest_attr_t a, nest_attr_t b)
+{
+	nest_attr_t bits = NEST_G | NEST_DBM | NEST_SW_MASK;
+
+	if (w->setup.features & NEST_FEAT_SW_AD)
+		bits |= NEST_ACCESSED;
+	return !((a ^ b) & bits);
+}
+
+static bool is_answer(const struct world *w, const struct nest_mapping *m, int err,
+		      const struct state *s, const struct mmu_step *walk, nest_ia_t ia)
+{
+	struct expectation is, want;
+
+	if (m->ia != ia || m->kind != s->kind || m->mark != s->mark)
+		return false;
+	if (s->kind != NEST_PTE_LEAF)
+		return err == NEST_E_NOTMAPPED && m->size;
+	is = setup_expect(&w->setup, m->attr);
+	want = setup_expect(&w->setup, s->attr);
+	for (unsigned k = 0; k < MMU_MODES; k++) {
+		if ((w->setup.modes >> k & 1) && is.rights[k] != want.rights[k])
+			return false;
+	}
+	return err == NEST_OK && m->pa == world_offset(w, ia) + s->delta &&
+	       m->size == (uint64_t)1 << walk->shift && m->level == walk->level &&
+	       m->contiguous == walk->contiguous && is.type == want.type &&
+	       same_bits(w, m->attr, s->attr);
+}
+
+/* What the library says of each probe. */
+static void check_queries(struct world *w)
+{
+	for (unsigned i = 0; i < w->tlb.probes; i++) {
+		const struct state *s = &w->segment[w->segment_of[i]].state;
+		nest_ia_t ia = w->tlb.probe[i].ia;
+		struct mmu_step walk = walk_now(w, i);
+		struct nest_mapping m;
+		int err = nest_pt_query(&w->pt, ia, &m);
+
+		if (!is_answer(w, &m, err, s, &walk, ia)) {
+			tell_probe(w, i, &walk, NULL);
+			world_fail(w, "a query says \"%s\": kind %u pa %#lx size %#lx attr %#x",
+				   nest_strerror(err), (unsigned)m.kind, (unsigned long)m.pa,
+				   (unsigned long)m.size, m.attr);
+		}
+	}
+}
+
 /* A probe that was written to: does the library know, as long as the page is there? */
 static void check_written(struct world *w)
 {
@@ -432,6 +482,7 @@ void world_done(struct world *w, unsigned a, unsigned b, int err, uint64_t looke
 		d->gone = s->kind != NEST_PTE_LEAF ||
 			  world_offset(w, w->tlb.probe[i].ia) + s->delta != d->pa;
 	}
+	check_queries(w);
 	check_written(w);
 }
 
