@@ -255,6 +255,9 @@ static int make_in_parts(struct world *w, const struct call *c, nest_ia_t ia, st
 static int harvest(struct world *w, const struct call *c, nest_ia_t ia, struct nest_gather *g)
 {
 	uint64_t pages = c->size / w->page;
+	uint32_t features = w->setup.features & NEST_FEAT_HW_AD;
+	/* AArch64 may have no more than the access flag. */
+	bool tracked = w->hardware_writes && (c->operation == AGE || features != NEST_FEAT_HW_A);
 	int err;
 
 	if (pages > BITMAP_PAGES)
@@ -276,7 +279,7 @@ static int harvest(struct world *w, const struct call *c, nest_ia_t ia, struct n
 		}
 	}
 	/* Where the format does not track it, nothing is to be had. */
-	return err == NEST_E_UNSUPPORTED && !w->hardware_writes ? NEST_OK : err;
+	return err == NEST_E_UNSUPPORTED && !tracked ? NEST_OK : err;
 }
 
 /* Arguments that no caller may pass: refused, whatever is there. */

@@ -34,6 +34,11 @@ static enum family family_of(const struct setup *s)
 	return begins(name, "riscv") ? RISCV_SV : LOONGARCH;
 }
 
+static bool is_arm(const struct setup *s)
+{
+	return begins(s->info.name, "aarch64");
+}
+
 /* ---- Cases ---- */
 
 static const uint32_t feature_sets[] = {
@@ -43,9 +48,11 @@ static const uint32_t feature_sets[] = {
 	NEST_FEAT_1G | NEST_FEAT_LA57 | NEST_FEAT_PAT,
 	NEST_FEAT_1G | NEST_FEAT_XO | NEST_FEAT_MBEC | NEST_FEAT_VE,
 	NEST_FEAT_1G | NEST_FEAT_HW_AD,
+	NEST_FEAT_HW_A,
 	NEST_FEAT_HW_AD,
 	NEST_FEAT_SW_AD,
 	NEST_FEAT_CONTIG,
+	NEST_FEAT_CONTIG | NEST_FEAT_HW_A,
 	NEST_FEAT_CONTIG | NEST_FEAT_HW_AD,
 	NEST_FEAT_CONTIG | NEST_FEAT_XNX | NEST_FEAT_S2FWB,
 	NEST_FEAT_CONTIG | NEST_FEAT_BBM2,
@@ -123,6 +130,9 @@ unsigned setup_all(struct setup *list)
 			/* Only the hardware walker sets them. */
 			if (family_of(&s) == LOONGARCH && (s.features & NEST_FEAT_HW_AD) &&
 			    !(s.features & NEST_FEAT_PTW))
+				continue;
+			/* Elsewhere hardware sets both. */
+			if (!is_arm(&s) && (s.features & NEST_FEAT_HW_AD) == NEST_FEAT_HW_A)
 				continue;
 			for (unsigned bits = s.info.ia_min; bits <= s.info.ia_max; bits++) {
 				if (bits != s.info.ia_min && bits != s.info.ia_default &&
@@ -286,7 +296,7 @@ static void rights(const struct setup *s, nest_attr_t attr, uint8_t out[MMU_MODE
 struct expectation setup_expect(const struct setup *s, nest_attr_t attr)
 {
 	struct expectation e;
-	bool arm = begins(s->info.name, "aarch64");
+	bool arm = is_arm(s);
 
 	rights(s, attr, e.rights);
 	switch (attr & NEST_MT_MASK) {
