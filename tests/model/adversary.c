@@ -14,7 +14,7 @@
 #include "calls.h"
 
 struct options {
-	uint64_t stores, seed;
+	uint64_t stores, seed, expect;
 	const char *only;
 	bool list;
 };
@@ -66,6 +66,11 @@ static int run(const struct options *o)
 	struct counts all = { 0 }, of_format = { 0 };
 	char name[128];
 
+	if (o->expect && n != o->expect) {
+		fprintf(stderr, "adversary: %u cases, not %lu: what is refused? See --list\n", n,
+			(unsigned long)o->expect);
+		return 1;
+	}
 	for (unsigned i = 0; i < n; i++) {
 		setup_name(&list[i], name, sizeof(name));
 		chosen += strstr(name, o->only) != NULL;
@@ -98,13 +103,14 @@ static int run(const struct options *o)
 static void usage(FILE *to)
 {
 	fprintf(to,
-		"usage: adversary [--stores N] [--seed N] [--case TEXT] [--list]\n\n"
+		"usage: adversary [--stores N] [--seed N] [--case TEXT] [--expect N] [--list]\n\n"
 		"Random operations on every format and feature set under the worst TLB that the\n"
 		"manuals allow; each store is followed by every walk that could come of it.\n\n"
 		"  --stores N   stores to check, of all cases together (50000); each case runs once\n"
 		"               at least\n"
 		"  --seed N     of the random numbers (1); a failure prints the seed that repeats it\n"
 		"  --case TEXT  only cases with TEXT in their name\n"
+		"  --expect N   fail unless there are N cases, chosen or not\n"
 		"  --list       name the cases and end\n");
 }
 
@@ -131,7 +137,8 @@ int main(int argc, char **argv)
 		} else if (!strcmp(argv[i], "--case") && argv[i + 1]) {
 			o.only = argv[++i];
 		} else if (!(!strcmp(argv[i], "--stores") && number(argv[i + 1], &o.stores)) &&
-			   !(!strcmp(argv[i], "--seed") && number(argv[i + 1], &o.seed))) {
+			   !(!strcmp(argv[i], "--seed") && number(argv[i + 1], &o.seed)) &&
+			   !(!strcmp(argv[i], "--expect") && number(argv[i + 1], &o.expect))) {
 			fprintf(stderr, "adversary: what is \"%s\"?\n", argv[i]);
 			usage(stderr);
 			return 2;
