@@ -59,6 +59,30 @@ static void run_case(const struct setup *s, uint64_t seed, uint64_t stores, stru
 	add_counts(sum, &w.count);
 }
 
+/* What should have come about in a run of all cases, if it has shown anything. */
+static bool is_complete(const struct counts *c)
+{
+	const struct {
+		const char *what;
+		uint64_t count;
+	} all[] = {
+		{ "refused call", c->refused },
+		{ "failed allocation", c->short_of_memory },
+		{ "flush", c->flushes },
+		{ "freed table", c->freed },
+		{ "access by hardware", c->accesses },
+		{ "harvested page", c->harvested },
+	};
+	bool complete = true;
+
+	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		if (!all[i].count)
+			fprintf(stderr, "adversary: not one %s\n", all[i].what);
+		complete &= all[i].count != 0;
+	}
+	return complete;
+}
+
 static int run(const struct options *o)
 {
 	static struct setup list[SETUP_MOST];
@@ -97,7 +121,7 @@ static int run(const struct options *o)
 		}
 	}
 	print_counts("all", &all);
-	return 0;
+	return chosen < n || is_complete(&all) ? 0 : 1;
 }
 
 static void usage(FILE *to)
