@@ -342,9 +342,13 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 	off &= ~(size - 1);
 	first = nest_load(&t[i]);
 	pa = nest_entry_pa(pt, level, off, first);
+	/* By words: attributes may have two names (NEST_MT_UC and NEST_MT_DEVICE_STRICT on Arm). */
 	for (uint64_t k = 0; k < n; k++) {
-		attr = nest_leaf_attr(pt, level, nest_load(&t[i + k]));
-		changes |= nest_new_attr(attr, set, clear) != attr;
+		nest_pte_t e = nest_load(&t[i + k]);
+
+		if (nest_recode(pt, level, e, set, clear, &to))
+			return; /* plan() has built the same */
+		changes |= e != (nest_is_contig(pt, level, e) ? f->contig(level, to) : to);
 	}
 	if (!changes && contiguous == nest_is_contig(pt, level, first))
 		return;

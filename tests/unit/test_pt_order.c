@@ -182,6 +182,19 @@ static void status_of_one_member_is_that_of_the_group(void **state)
 	end();
 }
 
+/* On Arm NEST_MT_UC is nGnRnE, which a query calls NEST_MT_DEVICE_STRICT. */
+static void a_group_stays_when_its_memory_type_is_given_by_another_name(void **state)
+{
+	(void)state;
+	start(&nest_fmt_aarch64_s2_4k, NEST_FEAT_CONTIG);
+	assert_int_equal(nest_pt_map(&pt, 0, frames, whole, NEST_RW | NEST_MT_UC, 0, NULL),
+			 NEST_OK);
+	assert_int_equal(nest_pt_protect(&pt, 0, whole, NEST_MT_UC, NEST_MT_MASK, 0, NULL),
+			 NEST_OK);
+	assert_int_equal(a.nr_flush, 0);
+	end();
+}
+
 static void a_deferred_free_outlives_the_table(void **state)
 {
 	(void)state;
@@ -234,6 +247,7 @@ int main(void)
 		cmocka_unit_test(an_entry_is_synced_before_its_leaf_is_released),
 		cmocka_unit_test(protect_asks_for_every_right_and_for_the_right_frame),
 		cmocka_unit_test(status_of_one_member_is_that_of_the_group),
+		cmocka_unit_test(a_group_stays_when_its_memory_type_is_given_by_another_name),
 		cmocka_unit_test(a_deferred_free_outlives_the_table),
 		cmocka_unit_test(a_dirty_page_that_cannot_be_write_protected_is_refused),
 		cmocka_unit_test(another_frame_waits_for_the_flush_of_the_first),
