@@ -68,7 +68,8 @@ NEST_INLINE void nest_drop(const struct nest_fmt *f, struct nest_pt *pt, struct 
 				continue;
 			}
 			kind = nest_kind(f, pt, level, e);
-			if (kind == NEST_PTE_TABLE || (kind == NEST_PTE_LEAF && reports))
+			if ((kind == NEST_PTE_TABLE && level > 0) ||
+			    (kind == NEST_PTE_LEAF && reports))
 				break;
 		}
 		if (i == n) {

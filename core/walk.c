@@ -33,7 +33,7 @@ int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uin
 			stop = off - 1;
 			continue;
 		}
-		nest_describe(f, pt, level, off, &table[level][i], e, &m);
+		(void)nest_describe(f, pt, level, off, &table[level][i], e, &m);
 		stop = off | (m.size - 1);
 		off &= ~(m.size - 1);
 		m.ia = nest_off_to_ia(pt, off);
