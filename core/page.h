@@ -76,8 +76,9 @@ NEST_INLINE nest_pte_t *nest_find_page(const struct nest_fmt *f, const struct ne
 NEST_INLINE bool nest_is_plain(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
 			       uint64_t size, uint64_t *off)
 {
-	return pt->plain && size == nest_span_mask(f, 0) + 1 && !(ia & nest_span_mask(f, 0)) &&
-	       nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK && pt->pinned == NEST_PA_NONE;
+	return size == nest_span_mask(f, 0) + 1 && !(ia & nest_span_mask(f, 0)) &&
+	       nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK && pt->pinned == NEST_PA_NONE &&
+	       !nest_is_shared(pt) && !pt->host->sync && !pt->host->allow;
 }
 
 /* Map a page like the one before. */
@@ -99,7 +100,7 @@ NEST_INLINE bool nest_map_page(const struct nest_fmt *f, struct nest_pt *pt, nes
 	return true;
 }
 
-/* Is the entry of level 0 for `off` one of a table's last? p[-1] and p[1] are its neighbours. */
+/* Are the n pages from `off` on, at *p, without a neighbour? Then their table may become empty. */
 NEST_INLINE bool nest_is_alone(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
 			       const nest_pte_t *p, uint64_t n)
 {

@@ -106,7 +106,6 @@ int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *c)
 	pt->flags = c->flags;
 	pt->ia_bits = (uint8_t)(c->ia_bits ? c->ia_bits : f->ia_default(c->features));
 	pt->oa_bits = (uint8_t)(c->oa_bits ? c->oa_bits : f->oa_default(c->features));
-	pt->plain = !nest_is_shared(pt) && !c->host->sync && !c->host->allow;
 	pt->top = (uint8_t)nest_top_level(f, pt->ia_bits);
 	pt->leaf_mask = f->leaf_levels(c->features);
 	while (pt->max_leaf < pt->top && (pt->leaf_mask >> (pt->max_leaf + 1) & 1))

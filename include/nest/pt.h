@@ -85,7 +85,6 @@ struct nest_pt {
 	uint8_t top;      /* level of the root's entries */
 	uint8_t max_leaf; /* largest level at which a leaf may stand */
 	uint8_t leaf_mask;
-	bool plain; /* a page changes by one store: exclusive, and the host asks for no more */
 };
 
 /* One page, block or contiguous group, or what stands in its place. */
