@@ -72,6 +72,17 @@ NEST_INLINE nest_pte_t *nest_find_page(const struct nest_fmt *f, const struct ne
 	return !pt->host->to_virt && nest_walk_by(f, pt, &v, off, &p, &e) == 0 ? p : NULL;
 }
 
+/* Does a smallest page stand there that belongs to no group? Then it is *e, at *p. */
+NEST_INLINE bool nest_find_leaf(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
+				nest_pte_t **p, nest_pte_t *e)
+{
+	*p = nest_find_page(f, pt, off);
+	if (!*p)
+		return false;
+	*e = nest_load(*p);
+	return f->is_leaf(0, *e) && !nest_is_member(f, pt->features, 0, *e);
+}
+
 /* Is this one page, at *off, of a table that changes by a store alone? */
 NEST_INLINE bool nest_is_plain(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
 			       uint64_t size, uint64_t *off)
@@ -120,19 +131,14 @@ NEST_INLINE bool nest_unmap_page(const struct nest_fmt *f, struct nest_pt *pt, n
 	if (gather || (flags & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) || pt->top == 0 ||
 	    !nest_is_plain(f, pt, ia, size, &off))
 		return false;
-	p = nest_find_page(f, pt, off);
-	if (!p)
-		return false;
-	e = nest_load(p);
-	if (!f->is_leaf(0, e) || nest_is_member(f, pt->features, 0, e) ||
-	    nest_is_alone(f, pt, off, p, 1))
+	if (!nest_find_leaf(f, pt, off, &p, &e) || nest_is_alone(f, pt, off, p, 1))
 		return false;
 	nest_store_relaxed(p, pt->absent[0]);
 	nest_flush_pages(pt, ia, size);
 	return true;
 }
 
-/* What a smallest page is that belongs to no group. */
+/* What a smallest page is, if it belongs to no group. */
 NEST_INLINE bool nest_query_page(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
 				 struct nest_mapping *out)
 {
@@ -141,13 +147,7 @@ NEST_INLINE bool nest_query_page(const struct nest_fmt *f, const struct nest_pt 
 	nest_pte_t *p, e;
 	uint64_t off;
 
-	if (nest_fmt_ia_to_off(f, pt, ia, &off))
-		return false;
-	p = nest_find_page(f, pt, off);
-	if (!p)
-		return false;
-	e = nest_load(p);
-	if (!f->is_leaf(0, e) || nest_is_member(f, pt->features, 0, e) ||
+	if (nest_fmt_ia_to_off(f, pt, ia, &off) || !nest_find_leaf(f, pt, off, &p, &e) ||
 	    f->attr(pt->features, 0, e, &attr) != NEST_OK)
 		return false;
 	*out = (struct nest_mapping){ .ia = ia,
