@@ -250,6 +250,33 @@ static void sync_now(struct world *w)
 	arena_mark(&w->f.a);
 }
 
+/* As a guest faults: one page a call, mapped where none is, with rights of its own; or taken out.
+ */
+static void random_pages(struct world *w, const struct request *range, struct nest_gather *g)
+{
+	const nest_attr_t less[] = { 0, w->f.w, NEST_X };
+
+	for (unsigned k = 0; k < 16; k++) {
+		const uint64_t i = below(w, range->n < 16 ? range->n : 16);
+		const uint64_t ia = range->ia + i * w->f.page;
+		struct cell *c = &cells(w, range)[i];
+		struct cell to = { NEST_PTE_LEAF, range->pa + i * w->f.page,
+				   w->f.attr & ~less[below(w, 3)], 0 };
+		int rc;
+
+		if (c->kind == NEST_PTE_LEAF) {
+			to = (struct cell){ NEST_PTE_NONE, 0, 0, 0 };
+			rc = nest_pt_unmap(&w->f.pt, ia, w->f.page, 0, g);
+		} else {
+			rc = nest_pt_map(&w->f.pt, ia, to.pa, w->f.page, to.attr, 0, g);
+		}
+		if (rc == NEST_E_NOMEM && w->f.a.fail_rest)
+			continue;
+		CHECK_OK(rc);
+		set_cell(w, range, i, to);
+	}
+}
+
 static void step(struct world *w)
 {
 	struct request r = draw(w);
@@ -261,6 +288,9 @@ static void step(struct world *w)
 	switch (below(w, 16)) {
 	default:
 		random_map(w, &r, g);
+		break;
+	case 6:
+		random_pages(w, &r, g);
 		break;
 	case 7:
 	case 8:
