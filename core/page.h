@@ -87,9 +87,9 @@ NEST_INLINE bool nest_find_leaf(const struct nest_fmt *f, const struct nest_pt *
 NEST_INLINE bool nest_is_plain(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
 			       uint64_t size, uint64_t *off)
 {
-	return size == nest_span_mask(f, 0) + 1 && !(ia & nest_span_mask(f, 0)) &&
-	       nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK && pt->pinned == NEST_PA_NONE &&
-	       !nest_is_shared(pt) && !pt->host->sync && !pt->host->allow;
+	return !nest_is_shared(pt) && size == nest_span_mask(f, 0) + 1 &&
+	       !(ia & nest_span_mask(f, 0)) && nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK &&
+	       pt->pinned == NEST_PA_NONE && !pt->host->sync && !pt->host->allow;
 }
 
 /* Map a page like the one before. */
@@ -101,8 +101,10 @@ NEST_INLINE bool nest_map_page(const struct nest_fmt *f, struct nest_pt *pt, nes
 	uint64_t off;
 
 	if (nest_fresh_flush(f, pt->features) || gather || (flags & ~NEST_MAP_NO_HUGE) ||
-	    attr != pt->page_attr || !pt->page_leaf || (pa & nest_span_mask(f, 0)) ||
-	    pa >> pt->oa_bits || !nest_is_plain(f, pt, ia, size, &off))
+	    !nest_is_plain(f, pt, ia, size, &off))
+		return false;
+	if (attr != pt->page_attr || !pt->page_leaf || (pa & nest_span_mask(f, 0)) ||
+	    pa >> pt->oa_bits)
 		return false;
 	p = nest_find_page(f, pt, off);
 	if (!p || f->is_leaf(0, nest_load(p)))
