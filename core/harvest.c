@@ -117,8 +117,8 @@ static uint64_t take(struct harvest *h, nest_pte_t *t, uint64_t i, unsigned leve
 }
 
 /*
- * The part [first, last] of a table of level 0. Alike entries are skipped one by one, but never the
- * first and the last: a group that reaches beyond the range may be marked there.
+ * The part [first, last] of a table of level 0. Alike entries are skipped, but never the first and
+ * the last: a group that reaches beyond the range may be marked there.
  */
 static void scan_pages(struct harvest *h, nest_pte_t *t, uint64_t first, uint64_t last)
 {
@@ -131,6 +131,9 @@ static void scan_pages(struct harvest *h, nest_pte_t *t, uint64_t first, uint64_
 		uint64_t stop = take(h, t, i + k, 0, first + (k << shift), &changed);
 
 		k = (stop - first + 1) >> shift;
+		/* In shared mode others store, too. */
+		if (k + 1 < n && !nest_is_shared(h->pt))
+			k += nest_like(&t[i + k], n - k - 1, h->clean, h->alike);
 		while (k + 1 < n && is_alike(h, nest_load(&t[i + k])))
 			k++;
 	}
