@@ -9,9 +9,11 @@
  * some turns gives up with NEST_E_BUSY. So no CPU installs anything where a TLB may still hold what
  * was there.
  *
- * A table is removed when it is empty: its parent entry is locked, then each of its own, which are
- * absent, for good; if one is not, all is put back. Whoever is still on the way through it meets
- * locked entries only. It is freed after the flush and a grace period of the host's.
+ * A table is removed when it is empty: each of its entries, which are absent, is locked for good;
+ * if one is not absent, all is put back, and no walk has noticed. Then nobody but the CPU that
+ * locked them changes the entry above, which is locked until the flush is over. Whoever is still on
+ * the way through the table meets locked entries only. It is freed after a grace period of the
+ * host's.
  *
  * A call makes two passes by the same code. The first stores nothing: it finds every reason to
  * refuse and counts tables, so that an error leaves everything as it was, unless another CPU
@@ -412,13 +414,11 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 		return false;
 	t = nest_va(pt, s->f->table_pa(up.e));
 	/* A look first: mostly there is something. */
-	if (!looks_empty(s, t, level, i) || !lock(s, &up))
+	if (!looks_empty(s, t, level, i) || !freeze(s, t, level))
 		return false;
-	if (!freeze(s, t, level)) {
-		unlock(s, &up, up.e);
-		gather_fresh(s, first, last, level + 1);
-		return false;
-	}
+	/* Only hardware is left to change it, that has accessed it now. */
+	while (!lock(s, &up))
+		up.e = nest_load(up.t);
 	nest_flush_now(pt, first, last, level + 1, false);
 	unlock(s, &up, pt->absent[level + 1]);
 	nest_free_table(pt, s->f->table_pa(up.e), level);

@@ -15,7 +15,8 @@
  * What must hold, of the invariants in the design:
  *   - nothing that a walker may use leads to a frame that has been released, nor writes by a right
  *     that has been taken away (old, new, or nothing; write, then invalidate, then reuse);
- *   - when a fault has mapped a page, nothing else is used for it;
+ *   - when a fault has mapped a page, nothing else is used for it, and until a call takes it out,
+ *     an access to it does not fault, whatever the other CPU does to its neighbour;
  *   - never both a block and a page for one address in the TLB (break-before-make);
  *   - no walker or CPU reads a table that is free (freed after flush and grace period);
  *   - in the end every frame is either mapped or released, every table linked or free: nothing is
@@ -47,6 +48,8 @@ byte inside; /* bits of CPUs within a call */
 
 /* Frame f has a half for each page. */
 bool mapped[FRAMES * 2], released[FRAMES * 2], no_write[FRAMES * 2];
+/* The page has been mapped by a fault, and no call to unmap it has begun to since. */
+bool steady[2];
 
 /* What the walker keeps, and how far it has come with a walk. */
 byte tlb_block, tlb[2], near, walking;
@@ -111,7 +114,7 @@ inline leave(me)
 }
 
 /* Mapped: from now on, and not only later, nothing else may be used. */
-#define MAPPED(p, f) assert(!ok || (!tlb_block && (!tlb[p] || FRAME(tlb[p]) == f)))
+#define MAPPED(p, f) assert(!ok || (!tlb_block && (!tlb[p] || FRAME(tlb[p]) == f))); steady[p] = steady[p] || ok
 
 /* A page that nobody has mapped: by a new table, or in the one that is there. */
 inline fault(p, f)
@@ -185,26 +188,24 @@ inline remove_table()
 		assert(!is_free[t]);
 		if
 		:: entry[2 * t] == ABSENT && entry[2 * t + 1] == ABSENT ->
-			CAS(up, e, BUSY, ok);
+			CAS(entry[2 * t], ABSENT, BUSY, ok);
 			if
 			:: ok ->
-				CAS(entry[2 * t], ABSENT, BUSY, ok);
+				CAS(entry[2 * t + 1], ABSENT, BUSY, ok);
 				if
-				:: ok ->
-					CAS(entry[2 * t + 1], ABSENT, BUSY, ok);
-					if
-					:: ok
-					:: else -> entry[2 * t] = ABSENT
-					fi
-				:: else
-				fi;
-				if
-				:: ok ->
-					FLUSH_TABLE();
-					up = ABSENT;
-					defer_table(t)
-				:: else -> up = e
+				:: ok
+				:: else -> entry[2 * t] = ABSENT
 				fi
+			:: else
+			fi;
+			if
+			:: ok ->
+				/* Whoever locks all of a table's entries is alone at the one above. */
+				CAS(up, e, BUSY, ok);
+				assert(ok);
+				FLUSH_TABLE();
+				up = ABSENT;
+				defer_table(t)
 			:: else
 			fi
 		:: else
@@ -230,7 +231,10 @@ inline unmap(p)
 			:: e == ABSENT -> break
 			:: IS_PAGE(e) ->
 				assert(!is_free[t]);
-				CAS(entry[2 * t + p], e, BUSY, ok);
+				atomic {
+					CAS(entry[2 * t + p], e, BUSY, ok);
+					steady[p] = steady[p] && !ok
+				};
 				if
 				:: ok ->
 					FLUSH(p);
@@ -332,7 +336,7 @@ proctype walker()
 				assert(!tlb[0] && !tlb[1]);
 				use(0, e);
 				use(1, e)
-			:: else
+			:: else -> assert(!steady[p])
 			fi;
 			e = 0
 		}
@@ -346,7 +350,7 @@ proctype walker()
 				tlb[p] = e;
 				assert(!tlb_block);
 				use(p, e)
-			:: else
+			:: else -> assert(!steady[p])
 			fi;
 			e = 0
 		}

@@ -49,6 +49,11 @@ struct area {
 	struct cell *cell;
 	/* By page and generation: the rights that a reader may find; 0: the frame is dead. */
 	atomic_uint *may;
+	/*
+	 * By page: odd while it is mapped and its owner leaves it alone. In FEW only: pages of a
+	 * block go away for a moment when others split it.
+	 */
+	atomic_uint *steady;
 };
 
 /* A TLB, and its CPU's walker. */
@@ -218,6 +223,14 @@ static nest_pa_t frame_of(const struct area *a, uint64_t page, unsigned generati
 	return ia_of(a, page) + ((nest_pa_t)generation << GENERATION_SHIFT);
 }
 
+static unsigned steady(nest_ia_t ia)
+{
+	uint64_t page;
+	struct area *a = area_of(ia, &page);
+
+	return atomic_load(&a->steady[page]);
+}
+
 static const nest_attr_t RIGHTS = NEST_RWX;
 
 /* The guest uses what a walk, now or earlier, has given. */
@@ -285,7 +298,7 @@ static void *reader_main(void *arg)
 	while (atomic_load(&w.running)) {
 		struct area *a = &w.area[below(&r->random, AREAS)];
 		nest_ia_t ia = ia_of(a, below(&r->random, a->pages));
-		unsigned i = (unsigned)below(&r->random, KEPT);
+		unsigned i = (unsigned)below(&r->random, KEPT), since = steady(ia);
 		struct nest_pte_info info;
 		unsigned level;
 
@@ -304,6 +317,8 @@ static void *reader_main(void *arg)
 			r->kept[i].size = size;
 			r->kept[i].attr = info.attr;
 			r->kept[i].level = level;
+		} else if ((since & 1) && steady(ia) == since) {
+			fail("%#lx faults, and nobody unmaps it", (unsigned long)ia);
 		}
 		pthread_mutex_unlock(&r->lock);
 		if (!(r->walks % 64))
@@ -573,6 +588,21 @@ static void meddle(struct worker *k)
 		fail("a call on others' pages: \"%s\"", nest_strerror(err));
 }
 
+/* The owner of these pages begins to change them; it has done so. */
+static void unsettle(const struct range *r)
+{
+	for (uint64_t i = r->from; i < r->from + r->n; i++)
+		atomic_fetch_add(&r->a->steady[i], atomic_load(&r->a->steady[i]) & 1);
+}
+
+static void settle(const struct range *r)
+{
+	for (uint64_t i = r->from; i < r->from + r->n && r->a == &w.area[FEW]; i++) {
+		if (r->a->cell[i].kind == NEST_PTE_LEAF)
+			atomic_fetch_add(&r->a->steady[i], 1);
+	}
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *k = arg;
@@ -580,6 +610,7 @@ static void *worker_main(void *arg)
 	for (uint64_t i = 0; i < w.calls_each; i++) {
 		struct range r = draw(k);
 
+		unsettle(&r);
 		/* More goes than comes, so that tables become empty. */
 		switch (below(&k->random, 16)) {
 		case 0:
@@ -603,6 +634,7 @@ static void *worker_main(void *arg)
 		default:
 			do_unmap(k, &r);
 		}
+		settle(&r);
 		check(k, &r);
 		if (i % 2 == 0)
 			(void)nest_epoch_poll(&w.epoch, k->id);
@@ -619,7 +651,8 @@ static void open_area(struct area *a, nest_ia_t base, uint64_t pages, uint64_t i
 	a->in_table = in_table;
 	a->cell = calloc(pages, sizeof(*a->cell));
 	a->may = calloc(pages * GENERATIONS, sizeof(*a->may));
-	if (!a->cell || !a->may)
+	a->steady = calloc(pages, sizeof(*a->steady));
+	if (!a->cell || !a->may || !a->steady)
 		fail("no memory");
 }
 
@@ -696,6 +729,7 @@ static void run(const struct nest_format *format, uint32_t features, unsigned wo
 		nest_epoch_exit(&w.epoch, 0);
 		free(w.area[a].cell);
 		free(w.area[a].may);
+		free(w.area[a].steady);
 	}
 	for (unsigned i = 0; i < 3; i++)
 		(void)nest_epoch_poll(&w.epoch, 0);
