@@ -57,6 +57,8 @@ NEST_INLINE int nest_operate(const struct nest_fmt *f, struct nest_pt *pt,
 	job.recoded_level = NEST_MAX_LEVELS;
 	if (op == NEST_OP_MAP) {
 		for (unsigned l = 0; l <= rq->cap; l++) {
+			if (l == 0 && !NEST_SMALL && nest_page_leaf(f, pt, rq->attr, &job.proto[0]))
+				continue;
 			err = f->leaf(pt->features, l, rq->attr, &job.proto[l]);
 			if (err)
 				return err;
@@ -160,10 +162,21 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 	{                                                                                          \
 		return nest_lookup(&(desc), pt, ia, out);                                          \
 	}                                                                                          \
+	NEST_APART static int name##_describe(const struct nest_pt *pt, uint64_t off,              \
+					      const nest_pte_t *p, nest_pte_t e,                   \
+					      struct nest_mapping *out)                            \
+	{                                                                                          \
+		return nest_describe(&(desc), pt, 0, off, p, e, out);                              \
+	}                                                                                          \
 	static int name##_query(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out)  \
 	{                                                                                          \
-		if (nest_query_page(&(desc), pt, ia, out))                                         \
+		nest_pte_t *p, e;                                                                  \
+		uint64_t off;                                                                      \
+                                                                                                   \
+		if (nest_query_page(&(desc), pt, ia, out, &off, &p, &e))                           \
 			return NEST_OK;                                                            \
+		if (p)                                                                             \
+			return name##_describe(pt, off, p, e, out);                                \
 		return name##_query_any(pt, ia, out);                                              \
 	}                                                                                          \
 	NEST_APART static int name##_map_few(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa,       \

@@ -39,48 +39,76 @@ NEST_INLINE void nest_flush_pages(const struct nest_pt *pt, nest_ia_t ia, uint64
 }
 
 /*
- * A leaf of level 0 with these attributes; one call is often like the one before. In shared mode
- * the first that are not zero are kept for good: one CPU wins, and writes the leaf after them.
+ * One page is mostly like the one before: what bits its entry has beside the address, and what
+ * attributes they stand for, is kept in one word, which any CPU may read and write. Of the entry's
+ * bits there is room for those at the ends; where one lies between, nothing is kept.
  */
+#define NEST_MEMO_BITS (NEST_BITS(63, 48) | NEST_BITS(15, 0))
+
+NEST_INLINE uint64_t nest_memo(nest_pte_t bits, nest_attr_t attr)
+{
+	return (uint64_t)attr << 32 | (uint32_t)(bits >> 48 | bits << 16);
+}
+
+NEST_INLINE nest_attr_t nest_memo_attr(uint64_t memo)
+{
+	return (nest_attr_t)(memo >> 32);
+}
+
+NEST_INLINE nest_pte_t nest_memo_bits(uint64_t memo)
+{
+	return (memo & 0xffff) << 48 | (memo >> 16 & 0xffff);
+}
+
+/* A leaf of level 0 with these attributes. */
 NEST_INLINE bool nest_page_leaf(const struct nest_fmt *f, struct nest_pt *pt, nest_attr_t attr,
 				nest_pte_t *out)
 {
-	nest_attr_t none = 0;
+	const uint64_t memo = __atomic_load_n(&pt->page_made, __ATOMIC_RELAXED);
+	nest_attr_t told;
 
-	*out = __atomic_load_n(&pt->page_leaf, __ATOMIC_ACQUIRE);
-	if (*out && attr == __atomic_load_n(&pt->page_attr, __ATOMIC_RELAXED))
+	*out = nest_memo_bits(memo);
+	if (*out && attr == nest_memo_attr(memo))
 		return true;
 	if ((attr & ~(f->attrs | NEST_MT_MASK)) || (attr & NEST_MT_MASK) > NEST_MT_DEVICE_STRICT ||
 	    f->leaf(pt->features, 0, attr, out) != NEST_OK)
 		return false;
-	if (!nest_is_shared(pt))
-		pt->page_attr = attr;
-	else if (!attr || !__atomic_compare_exchange_n(&pt->page_attr, &none, attr, false,
-						       __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+	/* In shared mode the first is kept, so that CPUs do not take turns. */
+	if ((*out & ~NEST_MEMO_BITS) || (nest_is_shared(pt) && memo))
 		return true;
-	__atomic_store_n(&pt->page_leaf, *out, __ATOMIC_RELEASE);
+	__atomic_store_n(&pt->page_made, nest_memo(*out, attr), __ATOMIC_RELAXED);
+	if (f->attr(pt->features, 0, *out, &told) == NEST_OK)
+		__atomic_store_n(&pt->page_told, nest_memo(*out, told), __ATOMIC_RELAXED);
 	return true;
 }
 
-/* Where the entry of level 0 for `off` stands, or NULL: no table, or a callback has to say. */
-NEST_INLINE nest_pte_t *nest_find_page(const struct nest_fmt *f, const struct nest_pt *pt,
-				       uint64_t off)
+/* Are the attributes of `e`, a leaf of level 0, those that were kept? */
+NEST_INLINE bool nest_page_attr(const struct nest_fmt *f, const struct nest_pt *pt, nest_pte_t e,
+				nest_attr_t *attr)
 {
-	const struct nest_view v = { .linear_offset = pt->host->linear_offset };
-	nest_pte_t *p, e;
+	const uint64_t told = __atomic_load_n(&pt->page_told, __ATOMIC_RELAXED);
+	const nest_pte_t bits = e & ~f->pa_mask(pt->features, 0);
 
-	return !pt->host->to_virt && nest_walk_by(f, pt, &v, off, &p, &e) == 0 ? p : NULL;
+	*attr = nest_memo_attr(told);
+	return !(bits & ~NEST_MEMO_BITS) && (uint32_t)nest_memo(bits, 0) == (uint32_t)told;
 }
 
-/* Does a smallest page stand there that belongs to no group? Then it is *e, at *p. */
+/* The entry of level 0 for `off`, and where it stands; false: no table, or a callback has to say.
+ */
+NEST_INLINE bool nest_find_page(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
+				nest_pte_t **p, nest_pte_t *e)
+{
+	const struct nest_view v = { .linear_offset = pt->host->linear_offset };
+
+	return !pt->host->to_virt && nest_walk_by(f, pt, &v, off, p, e) == 0;
+}
+
+/* Does a smallest page stand there that belongs to no group? */
 NEST_INLINE bool nest_find_leaf(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
 				nest_pte_t **p, nest_pte_t *e)
 {
-	*p = nest_find_page(f, pt, off);
-	if (!*p)
-		return false;
-	*e = nest_load(*p);
-	return f->is_leaf(0, *e) && !nest_is_member(f, pt->features, 0, *e);
+	return nest_find_page(f, pt, off, p, e) && f->is_leaf(0, *e) &&
+	       !nest_is_member(f, pt->features, 0, *e);
 }
 
 /* Is this one page, at *off, of a table that changes by a store alone? */
@@ -97,19 +125,20 @@ NEST_INLINE bool nest_map_page(const struct nest_fmt *f, struct nest_pt *pt, nes
 			       nest_pa_t pa, uint64_t size, nest_attr_t attr, uint32_t flags,
 			       const struct nest_gather *gather)
 {
-	nest_pte_t *p;
+	const uint64_t memo = pt->page_made;
+	nest_pte_t *p, e;
 	uint64_t off;
 
-	if (nest_fresh_flush(f, pt->features) || gather || (flags & ~NEST_MAP_NO_HUGE) ||
-	    !nest_is_plain(f, pt, ia, size, &off))
+	if (gather || (flags & ~NEST_MAP_NO_HUGE) || !nest_is_plain(f, pt, ia, size, &off))
 		return false;
-	if (attr != pt->page_attr || !pt->page_leaf || (pa & nest_span_mask(f, 0)) ||
+	if (attr != nest_memo_attr(memo) || !nest_memo_bits(memo) || (pa & nest_span_mask(f, 0)) ||
 	    pa >> pt->oa_bits)
 		return false;
-	p = nest_find_page(f, pt, off);
-	if (!p || f->is_leaf(0, nest_load(p)))
+	if (!nest_find_page(f, pt, off, &p, &e) || f->is_leaf(0, e))
 		return false;
-	nest_store(p, pt->page_leaf | f->pa_bits(0, pa));
+	nest_store(p, nest_memo_bits(memo) | f->pa_bits(0, pa));
+	if (nest_fresh_flush(f, pt->features))
+		nest_flush_pages(pt, ia, size);
 	return true;
 }
 
@@ -140,23 +169,30 @@ NEST_INLINE bool nest_unmap_page(const struct nest_fmt *f, struct nest_pt *pt, n
 	return true;
 }
 
-/* What a smallest page is, if it belongs to no group. */
+/* What a smallest page is, whose attributes were kept. Else *p says if its entry *e was found. */
 NEST_INLINE bool nest_query_page(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
-				 struct nest_mapping *out)
+				 struct nest_mapping *out, uint64_t *off, nest_pte_t **p,
+				 nest_pte_t *e)
 {
 	const uint64_t mask = nest_span_mask(f, 0);
 	nest_attr_t attr;
-	nest_pte_t *p, e;
-	uint64_t off;
 
-	if (nest_fmt_ia_to_off(f, pt, ia, &off) || !nest_find_leaf(f, pt, off, &p, &e) ||
-	    f->attr(pt->features, 0, e, &attr) != NEST_OK)
+	*p = NULL;
+	if (nest_fmt_ia_to_off(f, pt, ia, off) || !nest_find_leaf(f, pt, *off, p, e)) {
+		*p = NULL;
 		return false;
-	*out = (struct nest_mapping){ .ia = ia,
-				      .pa = (f->leaf_pa(pt->features, 0, e) & ~mask) | (off & mask),
-				      .size = mask + 1,
-				      .attr = attr,
-				      .kind = NEST_PTE_LEAF };
+	}
+	if (!nest_page_attr(f, pt, *e, &attr))
+		return false;
+	/* One by one: what lies between them need not be written. */
+	out->ia = ia;
+	out->pa = (f->leaf_pa(pt->features, 0, *e) & ~mask) | (*off & mask);
+	out->size = mask + 1;
+	out->attr = attr;
+	out->level = 0;
+	out->contiguous = false;
+	out->mark = 0;
+	out->kind = NEST_PTE_LEAF;
 	return true;
 }
 

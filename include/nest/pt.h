@@ -76,8 +76,8 @@ struct nest_pt {
 	nest_pa_t invalid[NEST_MAX_LEVELS]; /* all-absent tables (LoongArch), or NEST_PA_NONE */
 	struct nest_reserve *reserve;
 	uint64_t nr_tables;
-	nest_pte_t page_leaf; /* a page made of page_attr: the last, or the first (shared mode) */
-	nest_attr_t page_attr;
+	/* Attributes of smallest pages and the entry's bits (core/page.h): as mapped; as told. */
+	uint64_t page_made, page_told;
 	uint32_t features;
 	uint32_t flags;
 	uint32_t vmid;

@@ -20,7 +20,7 @@
  *    inside, the same thing would be checked again: the operation is made for where it leads, and
  *    not looked at (--everything: looked at nevertheless).
  *
- * No part of a state is the leaf that a table remembers (nest_pt.page_leaf): it decides how fast
+ * No part of a state is the leaf that a table remembers (nest_pt.page_made): it decides how fast
  * one is made, not which. Every operation finds the same one there, that of the first attribute; so
  * those with it begin with a hit, those with the other one with a replacement.
  */
@@ -361,7 +361,7 @@ static void start(struct world *w, const struct toy_variant *variant)
 	world_start(w, variant);
 	world_go(w, &(struct step){ .kind = MAP, .count = 1, .attr = NEST_RWX });
 	world_go(w, &(struct step){ .kind = UNMAP, .count = 1 });
-	assert_int_not_equal(w->pt.page_leaf, 0);
+	assert_int_not_equal(w->pt.page_made, 0);
 }
 
 static void explore(const struct toy_variant *variant, unsigned depth, bool everything)
