@@ -9,9 +9,8 @@ A program is linked of core/ and one format, with sections that nothing refers t
   default  the same calls, configured with NEST_FORMATS=<format> alone
   every    every call of core/, configured with NEST_FORMATS=<format> alone
 
-The frame is the largest that one function takes. The stack is that of the deepest chain of calls,
-host callbacks aside, both read from the code: what each function takes from the stack pointer, and
-whom it calls. A call by pointer is taken for one to any operation or entry function of the engine
+The frame is the largest that one function takes, by the compiler's -fstack-usage. The stack is that
+of the deepest chain of calls, host callbacks aside; who calls whom is read from the code. A call by pointer is taken for one to any operation or entry function of the engine
 that can stand there; a function that calls itself, for one call a level.
 """
 import argparse
@@ -38,7 +37,7 @@ TOOLCHAINS = [
     ("clang-19", "loongarch64", ["clang-19", "--target=loongarch64-none-elf", "-msoft-float"]),
 ]
 FLAGS = ("-std=c11 -ffreestanding -fno-pic -fno-asynchronous-unwind-tables -ffunction-sections "
-         "-fdata-sections -fno-stack-protector -Iinclude -I.").split()
+         "-fdata-sections -fno-stack-protector -fstack-usage -Iinclude -I.").split()
 PARTS = ("SHARED", "CONTIG", "BREAK", "FRESH")
 
 
@@ -59,16 +58,6 @@ def second_stage():
 
 FORMATS = second_stage()
 
-# What a function takes: an instruction that lowers the stack pointer.
-STEPS = [
-    (re.compile(r"\bpushq?\b"), lambda m: 8),
-    (re.compile(r"\bsubq?\s+\$(0x[0-9a-f]+|\d+), %rsp"), lambda m: int(m[1], 0)),
-    (re.compile(r"\bst[pr]\b.*\[sp, #-(0x[0-9a-f]+|\d+)\]!"), lambda m: int(m[1], 0)),
-    (re.compile(r"\bsub\s+sp, sp, #(0x[0-9a-f]+|\d+)"), lambda m: int(m[1], 0)),
-    (re.compile(r"\b(?:c\.)?addi(?:16sp)?\s+sp, (?:sp, )?-(0x[0-9a-f]+|\d+)"),
-     lambda m: int(m[1], 0)),
-    (re.compile(r"\baddi\.d\s+\$sp, \$sp, -(\d+)"), lambda m: int(m[1])),
-]
 CALL = re.compile(r"\b(?:callq?|jmpq?|bl|b|jal|j|tail|call|jalr|pcaddu18i|jirl)\b.*<([\w.]+)>")
 POINTER = re.compile(r"\b(?:callq?|jmpq?)\s+\*|\bblr\b|\bbr\s+x|\bjalr\s+(?:ra, )?[ast]|"
                      r"\bc\.jalr|\bc\.jr\s+[ast]|\bjr\s+[ast]|\bjirl\s+\$(?:ra|zero)")
@@ -82,21 +71,32 @@ POINTED = [(re.compile(a), re.compile(b)) for a, b in (
 )]
 
 
-def calls_of(program, isa):
+# Of a copy of a function, in its symbol.
+NUMBER = r"\.\d+"
+
+
+def usage(objects):
+    """By function, copies together: bytes of stack, as the compiler told beside the objects."""
+    result = {}
+    for path in (o.with_suffix(".su") for o in objects):
+        for line in path.read_text().splitlines() if path.exists() else ():
+            where, size, _ = line.split("\t")
+            name = re.sub(NUMBER, "", where.rsplit(":", 1)[1])
+            result[name] = max(int(size), result.get(name, 0))
+    return result
+
+
+def calls_of(program, taken):
     """By function: bytes it takes, functions it may call."""
     frame, callees, pointer, name = {}, {}, set(), None
     for line in run("llvm-objdump-19", "-d", "--no-show-raw-insn", program).splitlines():
         head = re.match(r"[0-9a-f]+ <(?!\.L)([\w.]+)>:", line)
         if head:
             name = head[1]
-            frame[name] = 8 if isa == "x86_64" else 0
+            frame[name] = taken.get(re.sub(NUMBER, "", name), 0)
             callees[name] = set()
         if head or name is None:
             continue
-        for pattern, amount in STEPS:
-            match = pattern.search(line)
-            if match:
-                frame[name] += amount(match)
         match = CALL.search(line)
         if match:
             callees[name].add(match[1])
@@ -119,9 +119,9 @@ def sections(program):
     return result
 
 
-def deepest(program, isa, roots):
+def deepest(program, taken, roots):
     """The largest frame; bytes of stack below one of the roots; the chain."""
-    frame, callees = calls_of(program, isa)
+    frame, callees = calls_of(program, taken)
 
     def depth(f, path):
         most, chain = 0, []
@@ -170,12 +170,13 @@ def measure(job):
         for line, name in zip(lines, names):
             symbol, source, _ = FORMATS[name]
             run(*compile_one, "-c", ROOT / source, "-o", here / "one-format.o")
+            taken = usage([here / "one-format.o", *objects])
             for calls in programs:
                 linked = here / "program"
                 run("ld.lld-19", "--gc-sections", "--unresolved-symbols=ignore-all",
                     "-e", CALLS[0], *sum((["-u", f] for f in [*calls, symbol]), []),
                     "-o", linked, here / "one-format.o", *objects)
-                line.append([*sections(linked), *deepest(linked, isa, calls)])
+                line.append([*sections(linked), *deepest(linked, taken, calls)])
     symbols = run("llvm-nm-19", "-S", here / "structs.o")
     return lines, {m[2]: int(m[1], 16) for m in
                    re.finditer(r"^\w+ (\w+) \w sizeof_(\w+)$", symbols, re.M)}
