@@ -111,13 +111,23 @@ NEST_INLINE bool nest_find_leaf(const struct nest_fmt *f, const struct nest_pt *
 	       !nest_is_member(f, pt->features, 0, *e);
 }
 
-/* Is this one page, at *off, of a table that changes by a store alone? */
+/* Is this one page, at *off, of a host that has no more to say than a flush? */
 NEST_INLINE bool nest_is_plain(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
 			       uint64_t size, uint64_t *off)
 {
-	return !nest_is_shared(pt) && size == nest_span_mask(f, 0) + 1 &&
-	       !(ia & nest_span_mask(f, 0)) && nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK &&
-	       pt->pinned == NEST_PA_NONE && !pt->host->sync && !pt->host->allow;
+	return size == nest_span_mask(f, 0) + 1 && !(ia & nest_span_mask(f, 0)) &&
+	       nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK && pt->pinned == NEST_PA_NONE &&
+	       !pt->host->sync && !pt->host->allow;
+}
+
+/* Put a page in place of e, which is none; false: another CPU has been there. */
+NEST_INLINE bool nest_put_page(const struct nest_fmt *f, const struct nest_pt *pt, nest_pte_t *p,
+			       nest_pte_t e, nest_pte_t to)
+{
+	if (nest_is_shared(pt))
+		return !nest_is_busy(f, pt, 0, e) && nest_cas(p, &e, to);
+	nest_store(p, to);
+	return true;
 }
 
 /* Map a page like the one before. */
@@ -125,7 +135,7 @@ NEST_INLINE bool nest_map_page(const struct nest_fmt *f, struct nest_pt *pt, nes
 			       nest_pa_t pa, uint64_t size, nest_attr_t attr, uint32_t flags,
 			       const struct nest_gather *gather)
 {
-	const uint64_t memo = pt->page_made;
+	const uint64_t memo = __atomic_load_n(&pt->page_made, __ATOMIC_RELAXED);
 	nest_pte_t *p, e;
 	uint64_t off;
 
@@ -134,9 +144,9 @@ NEST_INLINE bool nest_map_page(const struct nest_fmt *f, struct nest_pt *pt, nes
 	if (attr != nest_memo_attr(memo) || !nest_memo_bits(memo) || (pa & nest_span_mask(f, 0)) ||
 	    pa >> pt->oa_bits)
 		return false;
-	if (!nest_find_page(f, pt, off, &p, &e) || f->is_leaf(0, e))
+	if (!nest_find_page(f, pt, off, &p, &e) || f->is_leaf(0, e) ||
+	    !nest_put_page(f, pt, p, e, nest_memo_bits(memo) | f->pa_bits(0, pa)))
 		return false;
-	nest_store(p, nest_memo_bits(memo) | f->pa_bits(0, pa));
 	if (nest_fresh_flush(f, pt->features))
 		nest_flush_pages(pt, ia, size);
 	return true;
@@ -160,7 +170,7 @@ NEST_INLINE bool nest_unmap_page(const struct nest_fmt *f, struct nest_pt *pt, n
 	uint64_t off;
 
 	if (gather || (flags & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) || pt->top == 0 ||
-	    !nest_is_plain(f, pt, ia, size, &off))
+	    nest_is_shared(pt) || !nest_is_plain(f, pt, ia, size, &off))
 		return false;
 	if (!nest_find_leaf(f, pt, off, &p, &e) || nest_is_alone(f, pt, off, p, 1))
 		return false;
@@ -223,12 +233,11 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 		mapped |= f->is_leaf(0, nest_load(&p[k]));
 	if (mapped || (pt->host->allow && !pt->host->allow(pt->ctx, pa, size, attr)))
 		return false;
-	if (nest_is_shared(pt)) {
-		if (n > 1 || nest_is_busy(f, pt, 0, e) ||
-		    !nest_cas(p, &e, proto | f->pa_bits(0, pa)))
+	if (n == 1) {
+		if (!nest_put_page(f, pt, p, e, proto | f->pa_bits(0, pa)))
 			return false;
-	} else if (n == 1) {
-		nest_store(p, proto | f->pa_bits(0, pa));
+	} else if (nest_is_shared(pt)) {
+		return false;
 	} else {
 		nest_fill_run(f, 0, p, n, pa, proto, 1, true);
 	}
