@@ -36,6 +36,11 @@ NEST_INLINE void nest_fill_run(const struct nest_fmt *f, unsigned level, nest_pt
 	const nest_pte_t last = nest_leaf_for(f, level, pa + (n - 1) * size, proto, contiguous);
 	nest_pte_t step = f->pa_bits(level, size), jump;
 
+	if (NEST_SMALL) {
+		for (uint64_t k = 0; k < n; k++, pa += size)
+			nest_store(&t[k], nest_leaf_for(f, level, pa, proto, contiguous));
+		return;
+	}
 	if (last - e == (n - 1) * step) {
 		nest_fill_words(t, n, n, e, step, 0, live);
 		return;
@@ -336,7 +341,7 @@ NEST_INLINE void nest_commit_pages(const struct nest_fmt *f, struct nest_job *jo
 		for (uint64_t k = 0; k < n; k++)
 			nest_store_relaxed(&fr->t[i + k], job->rq->word);
 		nest_sync_entries(job->pt, &fr->t[i], n);
-	} else if (op == NEST_OP_UNMAP && !job->rq->gather->release) {
+	} else if (!NEST_SMALL && op == NEST_OP_UNMAP && !job->rq->gather->release) {
 		nest_clear_pages(f, job, i, n, off);
 	} else {
 		nest_change_pages(f, job, op, i, n, off);

@@ -56,7 +56,7 @@ NEST_INLINE void nest_drop(const struct nest_fmt *f, struct nest_pt *pt, struct 
 		nest_pte_t e = 0;
 
 		/* Without somebody to report to, nobody reads leaves. */
-		if (level <= 1 && !reports) {
+		if (level <= (NEST_SMALL ? 0 : 1) && !reports) {
 			if (level == 1)
 				nest_drop_leaf_tables(f, pt, g, t);
 			i = n;

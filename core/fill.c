@@ -18,7 +18,7 @@ NEST_INLINE void fill_unit(nest_pte_t *t, uint64_t n, nest_pte_t e, nest_pte_t s
 {
 	uint64_t k = 0;
 
-	if (!NEST_SMALL && n >= 4) {
+	if (n >= 4) {
 		nest_pte_t a = e, b = a + step, c = b + step, d = c + step;
 
 		for (; k + 4 <= n; k += 4) {

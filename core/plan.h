@@ -76,22 +76,25 @@ NEST_INLINE int nest_plan_pages(const struct nest_fmt *f, struct nest_job *job, 
 
 	if (op == NEST_OP_SPLIT)
 		return NEST_OK;
-	if (op == NEST_OP_MARK ||
-	    (op == NEST_OP_MAP && !(rq->flags & (NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED)))) {
+	if (!NEST_SMALL &&
+	    (op == NEST_OP_MARK ||
+	     (op == NEST_OP_MAP && !(rq->flags & (NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED))))) {
 		bool leaf = false;
 
 		for (uint64_t k = 0; k < n; k++)
 			leaf |= f->is_leaf(0, nest_load(&t[i + k]));
 		return leaf ? NEST_E_MAPPED : NEST_OK;
 	}
-	if (op == NEST_OP_UNMAP && !(rq->flags & (NEST_UNMAP_SPARSE | NEST_NO_SPLIT))) {
+	if (!NEST_SMALL && op == NEST_OP_UNMAP &&
+	    !(rq->flags & (NEST_UNMAP_SPARSE | NEST_NO_SPLIT))) {
 		bool leaf = true;
 
 		for (uint64_t k = 0; k < n; k++)
 			leaf &= f->is_leaf(0, nest_load(&t[i + k]));
 		return leaf ? NEST_OK : NEST_E_NOTMAPPED;
 	}
-	if (op == NEST_OP_MAP && !(rq->flags & NEST_NO_SPLIT))
+	if (op == NEST_OP_MAP && (rq->flags & (NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED)) &&
+	    !(rq->flags & NEST_NO_SPLIT))
 		return NEST_OK;
 	for (uint64_t k = 0, step; k < n; k += step) {
 		nest_pte_t e = nest_load(&t[i + k]);
@@ -101,7 +104,8 @@ NEST_INLINE int nest_plan_pages(const struct nest_fmt *f, struct nest_job *job, 
 		step = 1;
 		if (f->is_leaf(0, e))
 			err = nest_plan_leaf(f, job, op, 0, at, at | nest_span_mask(f, 0), e);
-		else if (op != NEST_OP_MAP && !(rq->flags & NEST_UNMAP_SPARSE))
+		else if ((op == NEST_OP_UNMAP || op == NEST_OP_PROTECT) &&
+			 !(rq->flags & NEST_UNMAP_SPARSE))
 			err = NEST_E_NOTMAPPED;
 		if (err)
 			return err;
