@@ -190,6 +190,7 @@ NEST_INLINE uint64_t nest_protect_alike(const struct nest_fmt *f, const struct n
 {
 	const struct nest_pt *pt = job->pt;
 	nest_pte_t same = ~f->pa_mask(pt->features, 0), from = job->from, flip;
+	const bool alike = job->alike;
 	uint64_t k;
 
 	if (NEST_SMALL || job->recoded_level != 0)
@@ -206,14 +207,14 @@ NEST_INLINE uint64_t nest_protect_alike(const struct nest_fmt *f, const struct n
 		const nest_pte_t a = nest_load(&t[k]), b = nest_load(&t[k + 1]);
 		const nest_pte_t c = nest_load(&t[k + 2]), d = nest_load(&t[k + 3]);
 
-		if (((a ^ from) | (b ^ from) | (c ^ from) | (d ^ from)) & same)
+		if (!alike && (((a ^ from) | (b ^ from) | (c ^ from) | (d ^ from)) & same))
 			break;
 		nest_store_relaxed(&t[k], a ^ flip);
 		nest_store_relaxed(&t[k + 1], b ^ flip);
 		nest_store_relaxed(&t[k + 2], c ^ flip);
 		nest_store_relaxed(&t[k + 3], d ^ flip);
 	}
-	for (; k < n && !((nest_load(&t[k]) ^ from) & same); k++)
+	for (; k < n && (alike || !((nest_load(&t[k]) ^ from) & same)); k++)
 		nest_store_relaxed(&t[k], nest_load(&t[k]) ^ flip);
 	return k;
 }

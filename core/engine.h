@@ -55,6 +55,7 @@ NEST_INLINE int nest_operate(const struct nest_fmt *f, struct nest_pt *pt,
 	job.rq = rq;
 	job.need = 0;
 	job.recoded_level = NEST_MAX_LEVELS;
+	job.alike = true;
 	if (op == NEST_OP_MAP) {
 		for (unsigned l = 0; l <= rq->cap; l++) {
 			if (l == 0 && !NEST_SMALL && nest_page_leaf(f, pt, rq->attr, &job.proto[0]))

@@ -283,6 +283,9 @@ NEST_INLINE bool nest_is_live(const struct nest_pt *pt)
 	return pt && pt->format;
 }
 
+/* Two entries side by side, for vector instructions where the compiler may use them. */
+typedef nest_pte_t nest_pte_pair __attribute__((vector_size(16), aligned(8), may_alias));
+
 /*
  * How many of the n entries from *t on equal `e` in the bits of `mask`? By plain loads: only where
  * nobody but hardware writes meanwhile, and what it may set does not matter or is looked at again
@@ -293,11 +296,12 @@ NEST_INLINE uint64_t nest_like(const nest_pte_t *t, uint64_t n, nest_pte_t e, ne
 	uint64_t k = 0;
 
 	for (; !NEST_SMALL && k + 8 <= n; k += 8) {
-		const nest_pte_t *at = &t[k];
+		const nest_pte_pair *at = (const nest_pte_pair *)(const void *)&t[k];
+		const nest_pte_pair all = { e, e };
+		const nest_pte_pair d = ((at[0] ^ all) | (at[1] ^ all)) |
+					((at[2] ^ all) | (at[3] ^ all));
 
-		if ((((at[0] ^ e) | (at[1] ^ e) | (at[2] ^ e) | (at[3] ^ e)) |
-		     ((at[4] ^ e) | (at[5] ^ e) | (at[6] ^ e) | (at[7] ^ e))) &
-		    mask)
+		if ((d[0] | d[1]) & mask)
 			break;
 	}
 	while (k < n && !((t[k] ^ e) & mask))

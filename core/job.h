@@ -28,6 +28,8 @@ struct nest_job {
 	nest_pte_t proto[NEST_MAX_LEVELS]; /* map: leaf for address 0, by level */
 	nest_pte_t from, to;               /* protect: the last recoding, without address */
 	unsigned recoded_level;
+	/* Protect: in every table of pages, those in the range are alike but for their address. */
+	bool alike;
 };
 
 /* How many of the n pages from *t on are like `e`, address apart? */

@@ -195,6 +195,24 @@ static void a_group_stays_when_its_memory_type_is_given_by_another_name(void **s
 	end();
 }
 
+/* D8.7.1: members that differ in rights may not be contiguous (bit 52). S2AP write is bit 7. */
+static void groups_that_a_range_cuts_are_broken_up_at_both_ends(void **state)
+{
+	(void)state;
+	start(&nest_fmt_aarch64_s2_4k, NEST_FEAT_CONTIG);
+	/* With nobody to ask about each, pages that are alike are changed together. */
+	a.host.allow = NULL;
+	assert_int_equal(nest_pt_map(&pt, 0, frames, 4 * whole, NEST_RW, 0, NULL), NEST_OK);
+	assert_int_equal(nest_pt_protect(&pt, 8 * page, 32 * page, 0, NEST_W, 0, NULL), NEST_OK);
+	for (unsigned i = 0; i < 64; i++) {
+		const uint64_t e = leaf_table(false)[i];
+
+		assert_int_equal(e >> 7 & 1, i < 8 || i >= 40);
+		assert_int_equal(e >> 52 & 1, i / 16 == 1 || i / 16 == 3);
+	}
+	end();
+}
+
 static void a_deferred_free_outlives_the_table(void **state)
 {
 	(void)state;
@@ -248,6 +266,7 @@ int main(void)
 		cmocka_unit_test(protect_asks_for_every_right_and_for_the_right_frame),
 		cmocka_unit_test(status_of_one_member_is_that_of_the_group),
 		cmocka_unit_test(a_group_stays_when_its_memory_type_is_given_by_another_name),
+		cmocka_unit_test(groups_that_a_range_cuts_are_broken_up_at_both_ends),
 		cmocka_unit_test(a_deferred_free_outlives_the_table),
 		cmocka_unit_test(a_dirty_page_that_cannot_be_write_protected_is_refused),
 		cmocka_unit_test(another_frame_waits_for_the_flush_of_the_first),
