@@ -197,8 +197,7 @@ NEST_INLINE uint64_t nest_protect_alike(const struct nest_fmt *f, const struct n
 		return 0;
 	flip = (from ^ job->to) & same;
 	if (nest_needs_break(f, pt->features, 0, from, from ^ flip) ||
-	    (nest_hw_updates(f, pt->features) &&
-	     f->set_ad(pt->features, 0, from, NEST_ACCESSED | NEST_DIRTY) != from))
+	    !nest_is_settled(f, pt, from))
 		return 0;
 	if (!flip)
 		return nest_alike(f, pt, from, t, n);

@@ -28,7 +28,10 @@ struct nest_job {
 	nest_pte_t proto[NEST_MAX_LEVELS]; /* map: leaf for address 0, by level */
 	nest_pte_t from, to;               /* protect: the last recoding, without address */
 	unsigned recoded_level;
-	/* Protect: in every table of pages, those in the range are alike but for their address. */
+	/*
+	 * Protect: in every table of pages, those in the range are alike but for their address, and
+	 * stay so: no groups, nothing left for hardware to set.
+	 */
 	bool alike;
 };
 
@@ -37,6 +40,13 @@ NEST_INLINE uint64_t nest_alike(const struct nest_fmt *f, const struct nest_pt *
 				const nest_pte_t *t, uint64_t n)
 {
 	return nest_like(t, n, e, ~f->pa_mask(pt->features, 0));
+}
+
+/* Has hardware nothing left to set in this leaf of level 0? */
+NEST_INLINE bool nest_is_settled(const struct nest_fmt *f, const struct nest_pt *pt, nest_pte_t e)
+{
+	return !nest_hw_updates(f, pt->features) ||
+	       f->set_ad(pt->features, 0, e, NEST_ACCESSED | NEST_DIRTY) == e;
 }
 
 /* May the table at root index i be unlinked? Not when another nest_pt is linked to it. */

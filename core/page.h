@@ -187,7 +187,6 @@ NEST_INLINE bool nest_query_page(const struct nest_fmt *f, const struct nest_pt 
 	const uint64_t mask = nest_span_mask(f, 0);
 	nest_attr_t attr;
 
-	*p = NULL;
 	if (nest_fmt_ia_to_off(f, pt, ia, off) || !nest_find_leaf(f, pt, *off, p, e)) {
 		*p = NULL;
 		return false;
