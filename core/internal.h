@@ -296,7 +296,7 @@ NEST_INLINE uint64_t nest_like(const nest_pte_t *t, uint64_t n, nest_pte_t e, ne
 	uint64_t k = 0;
 
 	for (; !NEST_SMALL && k + 8 <= n; k += 8) {
-		const nest_pte_pair *at = (const nest_pte_pair *)(const void *)&t[k];
+		const nest_pte_pair *at = (const nest_pte_pair *)&t[k];
 		const nest_pte_pair all = { e, e };
 		const nest_pte_pair d = ((at[0] ^ all) | (at[1] ^ all)) |
 					((at[2] ^ all) | (at[3] ^ all));
