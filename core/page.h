@@ -93,8 +93,7 @@ NEST_INLINE bool nest_page_attr(const struct nest_fmt *f, const struct nest_pt *
 	return !(bits & ~NEST_MEMO_BITS) && (uint32_t)nest_memo(bits, 0) == (uint32_t)told;
 }
 
-/* The entry of level 0 for `off`, and where it stands; false: no table, or a callback has to say.
- */
+/* The entry of level 0 for `off`, at *p; false: no table, or a callback has to say. */
 NEST_INLINE bool nest_find_page(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
 				nest_pte_t **p, nest_pte_t *e)
 {

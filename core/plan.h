@@ -112,8 +112,9 @@ NEST_INLINE int nest_plan_pages(const struct nest_fmt *f, struct nest_job *job, 
 		/* What is like it can be recoded like it, unless there is more to ask for each. */
 		if (op == NEST_OP_PROTECT && !job->pt->host->allow && !(rq->flags & NEST_NO_SPLIT))
 			step += nest_alike(f, job->pt, e, &t[i + k + 1], n - k - 1);
-		job->alike &= step == n && !nest_is_member(f, job->pt->features, 0, e) &&
-			      nest_is_settled(f, job->pt, e);
+		if (!NEST_SMALL && op == NEST_OP_PROTECT)
+			job->alike &= step == n && !nest_is_member(f, job->pt->features, 0, e) &&
+				      nest_is_settled(f, job->pt, e);
 	}
 	return NEST_OK;
 }
