@@ -26,6 +26,12 @@
 #define NEST_SMALL  false
 #endif
 
+/*
+ * Where size comes first and there are no contiguous groups, which are more than one entry,
+ * core/shared.c changes every table, entry by entry, and the template is left out.
+ */
+#define NEST_ENTRYWISE (NEST_SMALL && !NEST_HAS_CONTIG)
+
 /* What is out of the ordinary, kept from where it would cost what is ordinary its registers. */
 #define NEST_APART __attribute__((noinline))
 

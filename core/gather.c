@@ -189,6 +189,8 @@ void nest_gather_sync(struct nest_gather *g)
 	for (unsigned i = 0; i < g->nr_items; i++) {
 		if (g->item[i].kind == REPORT)
 			report_leaves(g, &g->item[i]);
+		else if (NEST_ENTRYWISE) /* nothing is below it: it was empty, or has been folded */
+			nest_free_table(g->pt, g->item[i].pa, g->item[i].level);
 		else
 			g->pt->format->drop(g->pt, g, &g->item[i]);
 	}

@@ -7,6 +7,8 @@
 
 int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq)
 {
+	if (NEST_ENTRYWISE)
+		return nest_operate_shared(pt, rq);
 	return nest_operate(pt->format->fmt, pt, rq, rq->op);
 }
 
@@ -18,7 +20,7 @@ int nest_query_any(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *
 #ifdef __OPTIMIZE_SIZE__
 void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item)
 {
-	nest_drop(pt->format->fmt, pt, g, item);
+	nest_drop(pt->format->fmt, pt, NEST_ENTRYWISE ? NULL : g, item);
 }
 #endif
 

@@ -68,10 +68,19 @@ static nest_pte_t new_leaf(const struct shared *s, unsigned level, uint64_t off)
 	return s->proto[level] | s->f->pa_bits(level, off + s->rq->delta);
 }
 
-static bool needs_break(const struct shared *s, unsigned level, nest_pte_t from, nest_pte_t to)
+/* Does the caller see to it that nobody else changes the table? */
+static bool is_exclusive(const struct shared *s)
 {
-	/* What spares a break relies on one CPU's order of changes. */
-	return nest_needs_break(s->f, s->pt->features & ~NEST_FEAT_BBM2, level, from, to);
+	return NEST_ENTRYWISE && !nest_is_shared(s->pt);
+}
+
+/* `same`: frames and memory types stay; and what spares a break relies on one CPU's changes. */
+static bool needs_break(const struct shared *s, unsigned level, nest_pte_t from, nest_pte_t to,
+			bool same)
+{
+	const uint32_t spare = is_exclusive(s) && same ? 0 : NEST_FEAT_BBM2;
+
+	return nest_needs_break(s->f, s->pt->features & ~spare, level, from, to);
 }
 
 /* What was invalid until now may be in a TLB as such. */
@@ -105,7 +114,7 @@ static void unlock_all(struct shared *s)
 {
 	const struct nest_request *rq = s->rq;
 
-	if (!s->any)
+	if (is_exclusive(s) || !s->any)
 		return;
 	nest_gather_sync(rq->gather);
 	for (uint64_t k = 0; k < LOCKS; k++) {
@@ -127,31 +136,42 @@ static void unlock_all(struct shared *s)
 	s->any = false;
 }
 
-/* Take a leaf out, until unlock_all(); `report`: its frame is not mapped there any more. */
-static bool take(struct shared *s, const struct place *at, bool report)
+/* A leaf has been taken out of its place, for good or for unlock_all() to put another there. */
+static void gather_old(const struct shared *s, const struct place *at)
 {
-	struct nest_gather *g = s->rq->gather;
-	nest_pa_t pa = nest_entry_pa(s->pt, at->level, at->off, at->e);
+	const struct nest_request *rq = s->rq;
+	const nest_pa_t pa = nest_entry_pa(s->pt, at->level, at->off, at->e);
+
+	if (rq->gather->release &&
+	    (rq->op == NEST_OP_UNMAP || (rq->op == NEST_OP_MAP && pa != at->off + rq->delta)))
+		nest_gather_leaves(rq->gather, at->level, at->off,
+				   nest_span_mask(s->f, at->level) + 1, pa,
+				   nest_leaf_attr(s->pt, at->level, at->e), false);
+	else
+		nest_gather_range(rq->gather, at->off, at->stop, at->level);
+}
+
+/* Take a leaf out, until unlock_all(). */
+static bool take(struct shared *s, const struct place *at)
+{
 	uint64_t k;
 
 	if (s->any && at->i - s->base >= LOCKS)
 		unlock_all(s);
 	if (!lock(s, at))
 		return false;
-	if (!s->any) {
-		s->t = at->t;
-		s->level = at->level;
-		s->base = at->i;
-		s->base_off = at->off;
-		s->any = true;
+	if (!is_exclusive(s)) {
+		if (!s->any) {
+			s->t = at->t;
+			s->level = at->level;
+			s->base = at->i;
+			s->base_off = at->off;
+			s->any = true;
+		}
+		k = at->i - s->base;
+		s->locked[k / 64] |= NEST_BIT(k % 64);
 	}
-	k = at->i - s->base;
-	s->locked[k / 64] |= NEST_BIT(k % 64);
-	if (report && g->release)
-		nest_gather_leaves(g, at->level, at->off, nest_span_mask(s->f, at->level) + 1, pa,
-				   nest_leaf_attr(s->pt, at->level, at->e), false);
-	else
-		nest_gather_range(g, at->off, at->stop, at->level);
+	gather_old(s, at);
 	return true;
 }
 
@@ -202,6 +222,7 @@ static int open_entry(struct shared *s, struct place *at)
 	const uint64_t last = at->off | nest_span_mask(s->f, at->level);
 	nest_pte_t to, e = at->e;
 	nest_pa_t table;
+	bool breaks;
 	int err = NEST_OK;
 
 	if (s->dry) {
@@ -218,14 +239,17 @@ static int open_entry(struct shared *s, struct place *at)
 		err = nest_prepare(s->pt, &s->spare, 1);
 	if (err)
 		return err;
-	if (leaf && !lock(s, at))
-		return AGAIN;
-	if (leaf)
-		nest_flush_now(s->pt, first, last, at->level, true);
 	table = nest_take(s->pt, &s->spare);
-	fill_table(s, at, nest_va(s->pt, table));
 	to = s->f->table(s->pt->features, table);
-	if (leaf) {
+	breaks = leaf && (!is_exclusive(s) || needs_break(s, at->level, e, to, true));
+	if (breaks && !lock(s, at)) {
+		nest_put(s->pt, &s->spare, table);
+		return AGAIN;
+	}
+	if (breaks)
+		nest_flush_now(s->pt, first, last, at->level, true);
+	fill_table(s, at, nest_va(s->pt, table));
+	if (breaks) {
 		unlock(s, at, to);
 	} else if (!nest_cas(&at->t[at->i], &e, to)) {
 		nest_put(s->pt, &s->spare, table);
@@ -233,6 +257,8 @@ static int open_entry(struct shared *s, struct place *at)
 	} else {
 		nest_sync_entries(s->pt, &at->t[at->i], 1);
 	}
+	if (leaf && !breaks)
+		nest_gather_range(rq->gather, first, last, at->level);
 	if (nest_fresh_flush(s->f, s->pt->features)) {
 		rq->gather->leaf_only = false;
 		gather_fresh(s, first, last, at->level);
@@ -266,24 +292,28 @@ static int recode(const struct shared *s, const struct place *at, nest_pte_t *to
 	return NEST_OK;
 }
 
-static int protect(const struct shared *s, const struct place *at, nest_pte_t to)
+/* One leaf in place of another: the same frame's, or, in exclusive mode, any. */
+static int change(const struct shared *s, const struct place *at, nest_pte_t to)
 {
+	const bool same = s->rq->op == NEST_OP_PROTECT && !(s->rq->clear & NEST_MT_MASK);
 	nest_pte_t e = at->e;
 
 	if (s->dry || to == e)
 		return NEST_OK;
-	if (needs_break(s, at->level, e, to)) {
+	if (needs_break(s, at->level, e, to, same)) {
 		if (!lock(s, at))
 			return AGAIN;
 		nest_flush_now(s->pt, at->off, at->stop, at->level, true);
 		unlock(s, at, to);
 		gather_fresh(s, at->off, at->stop, at->level);
-		return NEST_OK;
-	}
-	if (!nest_cas(&at->t[at->i], &e, to))
+		if (s->rq->op == NEST_OP_PROTECT)
+			return NEST_OK;
+	} else if (nest_cas(&at->t[at->i], &e, to)) {
+		nest_sync_entries(s->pt, &at->t[at->i], 1);
+	} else {
 		return AGAIN;
-	nest_sync_entries(s->pt, &at->t[at->i], 1);
-	nest_gather_range(s->rq->gather, at->off, at->stop, at->level);
+	}
+	gather_old(s, at);
 	return NEST_OK;
 }
 
@@ -310,17 +340,13 @@ static int do_leaf(struct shared *s, struct place *at)
 	}
 	if (!whole || (rq->op == NEST_OP_MAP && at->level > rq->cap))
 		return open_entry(s, at);
-	if (rq->op == NEST_OP_PROTECT)
-		return protect(s, at, to);
 	if (rq->op == NEST_OP_MAP)
 		to = new_leaf(s, at->level, at->off);
+	if (rq->op == NEST_OP_PROTECT || (rq->op == NEST_OP_MAP && is_exclusive(s)))
+		return change(s, at, to);
 	if (s->dry || (rq->op == NEST_OP_MAP && to == at->e))
 		return NEST_OK;
-	return take(s, at,
-		    rq->op == NEST_OP_UNMAP ||
-			    nest_entry_pa(s->pt, at->level, at->off, at->e) != at->off + rq->delta)
-		       ? NEST_OK
-		       : AGAIN;
+	return take(s, at) ? NEST_OK : AGAIN;
 }
 
 /* What it does to nothing, or to a mark. */
@@ -414,7 +440,17 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 		return false;
 	t = nest_va(pt, s->f->table_pa(up.e));
 	/* A look first: mostly there is something. */
-	if (!looks_empty(s, t, level, i) || !freeze(s, t, level))
+	if (!looks_empty(s, t, level, i))
+		return false;
+	if (is_exclusive(s)) {
+		if (!nest_may_detach(pt, level + 1, nest_index(s->f, pt, level + 1, off)))
+			return false;
+		unlock(s, &up, pt->absent[level + 1]);
+		nest_gather_range(s->rq->gather, first, last, level + 1);
+		nest_gather_table(s->rq->gather, s->f->table_pa(up.e), level, first, NULL);
+		return true;
+	}
+	if (!freeze(s, t, level))
 		return false;
 	/* Only hardware is left to change it, that has accessed it now. */
 	while (!lock(s, &up))
@@ -443,7 +479,11 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 		at.e = nest_load(&at.t[nest_index(s->f, pt, at.level, off)]);
 		if (nest_kind(s->f, pt, at.level, at.e) != NEST_PTE_TABLE)
 			break;
-		if (at.level == s->single && s->dry) {
+		if (is_exclusive(s)) {
+			if (s->dry && at.level == pt->top && pt->pinned != NEST_PA_NONE &&
+			    nest_is_borrowed(pt, nest_index(s->f, pt, at.level, off)))
+				return NEST_E_DENIED;
+		} else if (at.level == s->single && s->dry) {
 			s->single = NEST_MAX_LEVELS;
 		} else if (at.level == s->single) {
 			s->lost = true;
