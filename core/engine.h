@@ -210,9 +210,10 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 		return name##_unmap_few(pt, ia, size, flags, gather);                              \
 	}                                                                                          \
 	static void name##_drop(struct nest_pt *pt, struct nest_gather *g,                         \
-				const struct nest_gather_item *item)                               \
+				const struct nest_gather_item *item, nest_pa_t table,              \
+				unsigned level, uint64_t off)                                      \
 	{                                                                                          \
-		nest_drop(&(desc), pt, g, item);                                                   \
+		nest_drop(&(desc), pt, g, item, table, level, off);                                \
 	}                                                                                          \
 	const struct nest_format name = { .fmt = &(desc),                                          \
 					  .map = name##_map,                                       \

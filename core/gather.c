@@ -130,7 +130,7 @@ static bool has_breaks(const struct nest_fmt *f, uint32_t features)
 	nest_pte_t block;
 
 	return nest_frames_break(f, features) ||
-	       (f->leaf(features, 1, NEST_R, &block) == NEST_OK &&
+	       (NEST_HAS_BREAK && f->leaf(features, 1, NEST_R, &block) == NEST_OK &&
 		nest_needs_break(f, features, 1, f->table(features, NEST_BIT(f->page_shift)),
 				 block));
 }
@@ -139,7 +139,7 @@ void nest_gather_settle(struct nest_gather *g, uint64_t first, uint64_t last)
 {
 	bool held = g->all;
 
-	for (unsigned i = 0; i < g->nr_ranges; i++)
+	for (unsigned i = 0; NEST_HAS_BREAK && i < g->nr_ranges; i++)
 		held |= g->range[i].first <= last && first <= g->range[i].last;
 	if (held && has_breaks(g->pt->format->fmt, g->pt->features))
 		nest_gather_sync(g);
@@ -192,7 +192,8 @@ void nest_gather_sync(struct nest_gather *g)
 		else if (NEST_ENTRYWISE) /* nothing is below it: it was empty, or has been folded */
 			nest_free_table(g->pt, g->item[i].pa, g->item[i].level);
 		else
-			g->pt->format->drop(g->pt, g, &g->item[i]);
+			g->pt->format->drop(g->pt, g, &g->item[i], g->item[i].pa, g->item[i].level,
+					    g->item[i].ia);
 	}
 	g->nr_ranges = g->nr_items = 0;
 	g->leaf_only = true;

@@ -55,8 +55,8 @@ struct nest_format {
 	int (*pt_unmap)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 			struct nest_gather *gather);
 	/* Free a detached table and all below it (core/drop.h). */
-	void (*drop)(struct nest_pt *pt, struct nest_gather *g,
-		     const struct nest_gather_item *item);
+	void (*drop)(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item,
+		     nest_pa_t table, unsigned level, uint64_t off);
 };
 
 /* ---- Table memory ---- */
@@ -343,7 +343,7 @@ NEST_INLINE bool nest_frames_break(const struct nest_fmt *f, uint32_t features)
 {
 	nest_pte_t leaf;
 
-	return f->leaf(features, 0, NEST_R, &leaf) == NEST_OK &&
+	return NEST_HAS_BREAK && f->leaf(features, 0, NEST_R, &leaf) == NEST_OK &&
 	       nest_needs_break(f, features, 0, leaf,
 				leaf | f->pa_bits(0, NEST_BIT(f->page_shift)));
 }
@@ -578,7 +578,8 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq);
 /* The engine for any format and rq->op; the query. */
 int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq);
 int nest_query_any(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out);
-void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item);
+void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item,
+		   nest_pa_t table, unsigned level, uint64_t off);
 int nest_operate_merge(struct nest_pt *pt, const struct nest_request *rq);
 /* Tell and clear rq->clear, one of NEST_ACCESSED and NEST_DIRTY (harvest.c). */
 int nest_operate_harvest(struct nest_pt *pt, const struct nest_request *rq);

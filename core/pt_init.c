@@ -146,10 +146,7 @@ static void free_tables(struct nest_pt *pt)
 			i += nest_like(&root[i], n - i, e, ~(nest_pte_t)0) - 1;
 		else if (nest_kind(f, pt, pt->top, e) == NEST_PTE_TABLE &&
 			 (pt->pinned == NEST_PA_NONE || !nest_is_borrowed(pt, i)))
-			pt->format->drop(
-				pt, NULL,
-				&(struct nest_gather_item){ .pa = f->table_pa(e),
-							    .level = (uint8_t)(pt->top - 1u) });
+			pt->format->drop(pt, NULL, NULL, f->table_pa(e), pt->top - 1u, 0);
 	}
 	pt->host->free(pt->ctx, pt->root, (size_t)nest_pt_root_size(pt));
 }

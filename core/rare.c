@@ -18,9 +18,10 @@ int nest_query_any(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *
 }
 
 #ifdef __OPTIMIZE_SIZE__
-void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item)
+void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item,
+		   nest_pa_t table, unsigned level, uint64_t off)
 {
-	nest_drop(pt->format->fmt, pt, NEST_ENTRYWISE ? NULL : g, item);
+	nest_drop(pt->format->fmt, pt, NEST_ENTRYWISE ? NULL : g, item, table, level, off);
 }
 #endif
 

@@ -68,6 +68,8 @@ POINTED = [(re.compile(a), re.compile(b)) for a, b in (
      r"nest_(un)?map_any$|nest_fmt_\w+_pt_(un)?map$",
      r"operate_\w+$|nest_operate_(merge|harvest|any)$|nest_fmt_\w+(?<!_pt)_(map|unmap|protect)$"),
     (r"operate_\w+$", r"nest_operate_any$|nest_fmt_\w+(?<!_pt)_(map|unmap|protect)$"),
+    (r"nest_gather_sync$|nest_pt_destroy$|nest_drop_any$|nest_fmt_\w+_drop$",
+     r"nest_drop_any$|nest_fmt_\w+_drop$"),
 )]
 
 
