@@ -14,6 +14,7 @@ set(NEST_CORE_SOURCES
 	core/format.c
 	core/gather.c
 	core/harvest.c
+	core/once.c
 	core/pt.c
 	core/pt_init.c
 	core/rare.c

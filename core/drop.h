@@ -35,8 +35,8 @@ NEST_INLINE void nest_drop_leaf_tables(const struct nest_fmt *f, struct nest_pt 
 }
 
 /*
- * Free a table of `level`, whose first entry stands for `off`, and all below it, from left to right;
- * report what leaves are lost. One call a level.
+ * Free a table of `level`, whose first entry stands for `off`, and all below it, from left to
+ * right; report what leaves are lost. One call a level.
  */
 NEST_INLINE void nest_drop(const struct nest_fmt *f, struct nest_pt *pt, struct nest_gather *g,
 			   const struct nest_gather_item *item, nest_pa_t table, unsigned level,

@@ -16,14 +16,17 @@
 
 /*
  * The engine is a template, inlined into each format. Where size comes first (-Os) there is one
- * copy for all of them instead, and the compiler sees to the rest.
+ * copy for all of them instead, and the compiler sees to the rest; what is called from many places
+ * (core/once.h) is a function then.
  */
 #ifdef __OPTIMIZE_SIZE__
 #define NEST_INLINE static inline
-#define NEST_SMALL  true
+#define NEST_ONCE
+#define NEST_SMALL 1
 #else
 #define NEST_INLINE static inline __attribute__((always_inline))
-#define NEST_SMALL  false
+#define NEST_ONCE   NEST_INLINE
+#define NEST_SMALL  0
 #endif
 
 /*

@@ -80,13 +80,6 @@ NEST_INLINE void *nest_view_va(const struct nest_view *v, nest_pa_t pa)
 	return (void *)(uintptr_t)(pa + v->linear_offset);
 }
 
-NEST_INLINE void *nest_va(const struct nest_pt *pt, nest_pa_t pa)
-{
-	const struct nest_view v = nest_view(pt);
-
-	return nest_view_va(&v, pa);
-}
-
 /*
  * A build of the tests looks at memory after every store that a walker could see, and plays
  * hardware before it (NEST_BEFORE_STORE_HOOK): the hooks are told which entry it is. Defined there
@@ -146,11 +139,31 @@ NEST_INLINE bool nest_cas(nest_pte_t *p, nest_pte_t *expected, nest_pte_t v)
 	return done;
 }
 
-NEST_INLINE void nest_sync_entries(const struct nest_pt *pt, const nest_pte_t *p, uint64_t n)
-{
-	if (pt->host->sync)
-		pt->host->sync(pt->ctx, p, (size_t)(n * sizeof(*p)));
-}
+/* ---- What is called from many places (once.h) ---- */
+
+NEST_ONCE void *nest_va(const struct nest_pt *pt, nest_pa_t pa);
+NEST_ONCE void nest_sync_entries(const struct nest_pt *pt, const nest_pte_t *p, uint64_t n);
+NEST_ONCE uint64_t nest_span_mask(const struct nest_fmt *f, unsigned level);
+/* Index of the entry for `off` in the table of `level` that holds it. */
+NEST_ONCE uint64_t nest_index(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
+			      uint64_t off);
+/* Last offset that the table of `level` holding `off` translates. */
+NEST_ONCE uint64_t nest_table_last(const struct nest_fmt *f, const struct nest_pt *pt,
+				   unsigned level, uint64_t off);
+/* What an entry that the engine wrote is. A LoongArch directory is never simply invalid. */
+NEST_ONCE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct nest_pt *pt,
+				       unsigned level, nest_pte_t e);
+/* Such a word, or one that another CPU has put in an entry while it changes it. */
+NEST_ONCE bool nest_is_busy(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
+			    nest_pte_t e);
+/* Offset to caller's address and back; NEST_E_RANGE for an address that the table does not hold. */
+NEST_ONCE uint64_t nest_fmt_off_to_ia(const struct nest_fmt *f, const struct nest_pt *pt,
+				      uint64_t off);
+NEST_ONCE int nest_fmt_ia_to_off(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
+				 uint64_t *off);
+/* A validated range of whole pages, or the error that the public call returns. */
+NEST_ONCE int nest_range(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *first,
+			 uint64_t *last);
 
 /* ---- Geometry ---- */
 
@@ -160,50 +173,12 @@ NEST_INLINE unsigned nest_shift(const struct nest_fmt *f, unsigned level)
 	return nest_fmt_shift(f, level);
 }
 
-NEST_INLINE uint64_t nest_span_mask(const struct nest_fmt *f, unsigned level)
-{
-	return ((uint64_t)1 << nest_shift(f, level)) - 1;
-}
-
-/* Index of the entry for `off` in the table of `level` that holds it. */
-NEST_INLINE uint64_t nest_index(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
-				uint64_t off)
-{
-	uint64_t i = off >> nest_shift(f, level);
-
-	return level == pt->top ? i : i & (((uint64_t)1 << f->index_bits) - 1);
-}
-
-/* Last offset that the table of `level` holding `off` translates. */
-NEST_INLINE uint64_t nest_table_last(const struct nest_fmt *f, const struct nest_pt *pt,
-				     unsigned level, uint64_t off)
-{
-	if (level == pt->top)
-		return ((uint64_t)1 << pt->ia_bits) - 1;
-	return off | nest_span_mask(f, level + 1);
-}
-
 NEST_INLINE uint64_t nest_entries(const struct nest_fmt *f, const struct nest_pt *pt,
 				  unsigned level)
 {
 	if (level == pt->top)
 		return (uint64_t)1 << (pt->ia_bits - nest_shift(f, level));
 	return (uint64_t)1 << f->index_bits;
-}
-
-/* What an entry that the engine wrote is. A LoongArch directory is never simply invalid. */
-NEST_INLINE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct nest_pt *pt,
-					 unsigned level, nest_pte_t e)
-{
-	if (level > 0 && f->is_table(level, e)) {
-		if (nest_absent_is_table(f) &&
-		    (e == pt->absent[level] || e == pt->lent[level] || e == pt->busy[level]))
-			return NEST_PTE_NONE;
-		return NEST_PTE_TABLE;
-	}
-	if (f->is_leaf(level, e))
-		return NEST_PTE_LEAF;
-	return nest_soft_tag_of(e) == NEST_SOFT_MARK ? NEST_PTE_MARK : NEST_PTE_NONE;
 }
 
 /*
@@ -318,14 +293,6 @@ NEST_INLINE bool nest_is_limbo(const struct nest_fmt *f, unsigned level, nest_pt
 	       !f->is_table(level, e);
 }
 
-/* Such a word, or one that another CPU has put in an entry while it changes it. */
-NEST_INLINE bool nest_is_busy(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
-			      nest_pte_t e)
-{
-	return nest_is_limbo(f, level, e) ||
-	       (nest_absent_is_table(f) && nest_is_shared(pt) && e == pt->busy[level]);
-}
-
 /* So often a call goes back to the root before it gives up with NEST_E_BUSY. */
 enum { NEST_TRIES = 1024 };
 
@@ -360,27 +327,6 @@ NEST_INLINE uint64_t nest_upper_bits(const struct nest_pt *pt)
 	return ~(uint64_t)0 << pt->ia_bits;
 }
 
-/* Offset to caller's address and back; NEST_E_RANGE for an address that the table does not hold. */
-NEST_INLINE uint64_t nest_fmt_off_to_ia(const struct nest_fmt *f, const struct nest_pt *pt,
-					uint64_t off)
-{
-	switch (f->ia_kind) {
-	case NEST_IA_SIGNED:
-		return off >> (pt->ia_bits - 1) & 1 ? off | nest_upper_bits(pt) : off;
-	case NEST_IA_SPLIT:
-		return pt->flags & NEST_PT_UPPER ? off | nest_upper_bits(pt) : off;
-	default:
-		return off;
-	}
-}
-
-NEST_INLINE int nest_fmt_ia_to_off(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
-				   uint64_t *off)
-{
-	*off = ia & ~nest_upper_bits(pt);
-	return nest_fmt_off_to_ia(f, pt, *off) == ia ? NEST_OK : NEST_E_RANGE;
-}
-
 NEST_INLINE uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off)
 {
 	return nest_fmt_off_to_ia(pt->format->fmt, pt, off);
@@ -389,22 +335,6 @@ NEST_INLINE uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off)
 NEST_INLINE int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t *off)
 {
 	return nest_fmt_ia_to_off(pt->format->fmt, pt, ia, off);
-}
-
-/* A validated range of whole pages, or the error that the public call returns. */
-NEST_INLINE int nest_range(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *first,
-			   uint64_t *last)
-{
-	uint64_t page = nest_table_size(pt) - 1;
-
-	if ((ia | size) & page)
-		return NEST_E_ALIGN;
-	if (!size || ia + (size - 1) < ia)
-		return NEST_E_RANGE;
-	if (nest_ia_to_off(pt, ia, first) || nest_ia_to_off(pt, ia + (size - 1), last) ||
-	    *last - *first != size - 1)
-		return NEST_E_RANGE;
-	return NEST_OK;
 }
 
 /*
@@ -592,5 +522,10 @@ bool nest_range_is_borrowed(const struct nest_pt *pt, const struct nest_request 
  */
 int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uint32_t flags,
 		    nest_visit_fn fn, void *ctx, uint64_t *stopped);
+
+/* Where size comes first, once.c has the one copy of them. */
+#if !NEST_SMALL
+#include "core/once.h"
+#endif
 
 #endif
