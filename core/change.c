@@ -59,32 +59,32 @@ static int build(const struct nest_pt *pt, unsigned level, nest_pa_t pa, nest_at
 	return err;
 }
 
+/* The leaf of `level` for what begins `offset` bytes into the leaf `pte` of level `from`. */
+static int rebuild(const struct nest_pt *pt, unsigned from, nest_pte_t pte, unsigned level,
+		   uint64_t offset, nest_attr_t set, nest_attr_t clear, nest_pte_t *out)
+{
+	return build(pt, level, pt->format->fmt->leaf_pa(pt->features, from, pte) + offset,
+		     nest_new_attr(nest_leaf_attr(pt, from, pte), set, clear), out);
+}
+
 int nest_recode(const struct nest_pt *pt, unsigned level, nest_pte_t pte, nest_attr_t set,
 		nest_attr_t clear, nest_pte_t *out)
 {
-	nest_attr_t attr = nest_new_attr(nest_leaf_attr(pt, level, pte), set, clear);
-	nest_pa_t pa = pt->format->fmt->leaf_pa(pt->features, level, pte);
-
-	return build(pt, level, pa, attr, out);
+	return rebuild(pt, level, pte, level, 0, set, clear, out);
 }
 
 nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old, uint64_t index)
 {
 	const struct nest_fmt *f = pt->format->fmt;
+	const enum nest_pte_kind kind = nest_kind(f, pt, level + 1, old);
 	nest_pte_t out;
-	nest_pa_t pa;
 
-	switch (nest_kind(f, pt, level + 1, old)) {
-	case NEST_PTE_LEAF:
-		pa = f->leaf_pa(pt->features, level + 1, old) + (index << nest_shift(f, level));
-		if (build(pt, level, pa, nest_leaf_attr(pt, level + 1, old), &out) == NEST_OK)
-			return out;
-		return pt->absent[level];
-	case NEST_PTE_MARK:
+	if (kind == NEST_PTE_MARK)
 		return old;
-	default:
-		return pt->absent[level];
-	}
+	if (kind == NEST_PTE_LEAF && rebuild(pt, level + 1, old, level,
+					     index << nest_shift(f, level), 0, 0, &out) == NEST_OK)
+		return out;
+	return pt->absent[level];
 }
 
 /*

@@ -16,7 +16,7 @@
 
 #include "core/internal.h"
 
-enum { NEXT = NEST_LIMBO_OWN, CALL = NEXT + 2 };
+enum { NEXT = NEST_LIMBO_OWN, CALL };
 
 int nest_epoch_init(struct nest_epoch *e, struct nest_epoch_slot *slot, unsigned cpus)
 {

@@ -21,8 +21,8 @@
  */
 #ifdef __OPTIMIZE_SIZE__
 #define NEST_INLINE static inline
-#define NEST_ONCE
-#define NEST_SMALL 1
+#define NEST_ONCE   __attribute__((noinline))
+#define NEST_SMALL  1
 #else
 #define NEST_INLINE static inline __attribute__((always_inline))
 #define NEST_ONCE   NEST_INLINE

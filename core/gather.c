@@ -137,9 +137,9 @@ static bool has_breaks(const struct nest_fmt *f, uint32_t features)
 
 void nest_gather_settle(struct nest_gather *g, uint64_t first, uint64_t last)
 {
-	bool held = g->all;
+	bool held = g->all || (NEST_SMALL && g->nr_ranges);
 
-	for (unsigned i = 0; NEST_HAS_BREAK && i < g->nr_ranges; i++)
+	for (unsigned i = 0; !NEST_SMALL && i < g->nr_ranges; i++)
 		held |= g->range[i].first <= last && first <= g->range[i].last;
 	if (held && has_breaks(g->pt->format->fmt, g->pt->features))
 		nest_gather_sync(g);

@@ -150,6 +150,12 @@ NEST_ONCE uint64_t nest_index(const struct nest_fmt *f, const struct nest_pt *pt
 /* Last offset that the table of `level` holding `off` translates. */
 NEST_ONCE uint64_t nest_table_last(const struct nest_fmt *f, const struct nest_pt *pt,
 				   unsigned level, uint64_t off);
+/*
+ * Down to the entry for `off` that is no pointer, or of level `lowest`. Returns its level; it
+ * stands at *p and was *e.
+ */
+NEST_ONCE unsigned nest_walk_to(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
+				unsigned lowest, nest_pte_t **p, nest_pte_t *e);
 /* What an entry that the engine wrote is. A LoongArch directory is never simply invalid. */
 NEST_ONCE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct nest_pt *pt,
 				       unsigned level, nest_pte_t e);
@@ -207,13 +213,6 @@ NEST_INLINE unsigned nest_walk_by(const struct nest_fmt *f, const struct nest_pt
 	nest_pte_t *root = nest_view_va(v, pt->root);
 
 	*p = &root[off >> nest_shift(f, top)];
-	if (NEST_SMALL) {
-		unsigned level = top;
-
-		while (nest_walk_step(f, pt, v, off, level, p, e))
-			level--;
-		return level;
-	}
 	if (top >= 4 && !nest_walk_step(f, pt, v, off, 4, p, e))
 		return 4;
 	if (top >= 3 && !nest_walk_step(f, pt, v, off, 3, p, e))
@@ -238,7 +237,7 @@ NEST_INLINE unsigned nest_walk(const struct nest_fmt *f, const struct nest_pt *p
 	unsigned level;
 
 	if (NEST_SMALL)
-		return nest_walk_by(f, pt, &v, off, p, e);
+		return nest_walk_to(f, pt, off, 0, p, e);
 	if (!v.to_virt)
 		return nest_walk_by(f, pt, &linear, off, p, e);
 	level = pt->format->walk(pt, off, &at, &found);
@@ -401,10 +400,10 @@ void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r);
  */
 void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level);
 /*
- * A 64-bit value in entries i and i + 1 of a table that waits for its end. The first
- * NEST_LIMBO_OWN entries are nest_free_table()'s.
+ * The i-th of the 64-bit values that a table holds which waits for its end, two entries each. The
+ * first NEST_LIMBO_OWN are nest_free_table()'s.
  */
-enum { NEST_LIMBO_OWN = 8 };
+enum { NEST_LIMBO_OWN = 4 };
 uint64_t nest_limbo_get(const nest_pte_t *t, unsigned i);
 void nest_limbo_set(nest_pte_t *t, unsigned i, uint64_t value, nest_pte_t soft_bits);
 /*

@@ -56,6 +56,23 @@ NEST_ONCE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct ne
 	return nest_soft_tag_of(e) == NEST_SOFT_MARK ? NEST_PTE_MARK : NEST_PTE_NONE;
 }
 
+NEST_ONCE unsigned nest_walk_to(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
+				unsigned lowest, nest_pte_t **p, nest_pte_t *e)
+{
+	nest_pa_t table = pt->root;
+	unsigned level = pt->top;
+
+	for (;; level--) {
+		nest_pte_t *t = nest_va(pt, table);
+
+		*p = &t[nest_index(f, pt, level, off)];
+		*e = nest_load(*p);
+		if (level == lowest || nest_kind(f, pt, level, *e) != NEST_PTE_TABLE)
+			return level;
+		table = f->table_pa(*e);
+	}
+}
+
 NEST_ONCE bool nest_is_busy(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
 			    nest_pte_t e)
 {

@@ -42,7 +42,8 @@ static bool needs_invalid_tables(const struct nest_fmt *f, uint32_t features)
 	return f->absent(features, 1, 0) != f->absent(features, 1, NEST_BIT(f->page_shift));
 }
 
-static int check_config(const struct nest_pt_config *c)
+/* Take over what the caller asks for, or refuse it. */
+static int configure(struct nest_pt *pt, const struct nest_pt_config *c)
 {
 	const struct nest_fmt *f;
 	unsigned ia_bits, oa_bits;
@@ -66,6 +67,17 @@ static int check_config(const struct nest_pt_config *c)
 		return NEST_E_UNSUPPORTED;
 	if (oa_bits > f->oa_max(c->features) || oa_bits <= f->page_shift)
 		return NEST_E_RANGE;
+	pt->format = c->format;
+	pt->host = c->host;
+	pt->ctx = c->ctx;
+	pt->features = c->features;
+	pt->flags = c->flags;
+	pt->ia_bits = (uint8_t)ia_bits;
+	pt->oa_bits = (uint8_t)oa_bits;
+	pt->top = (uint8_t)nest_top_level(f, ia_bits);
+	pt->leaf_mask = f->leaf_levels(c->features);
+	while (pt->max_leaf < pt->top && (pt->leaf_mask >> (pt->max_leaf + 1) & 1))
+		pt->max_leaf++;
 	return NEST_OK;
 }
 
@@ -87,49 +99,51 @@ static int make_busy(struct nest_pt *pt, unsigned level)
 	return err;
 }
 
-int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *c)
+/* What stands for nothing, by level, and the tables that it takes. */
+static int make_absent(struct nest_pt *pt)
 {
-	const struct nest_fmt *f;
-	int err;
+	const struct nest_fmt *f = pt->format->fmt;
+	int err = NEST_OK;
 
-	if (!pt)
-		return NEST_E_INVAL;
-	*pt = (struct nest_pt){ .root = NEST_PA_NONE, .pinned = NEST_PA_NONE };
-	err = check_config(c);
-	if (err)
-		return err;
-	f = c->format->fmt;
-	pt->format = c->format;
-	pt->host = c->host;
-	pt->ctx = c->ctx;
-	pt->features = c->features;
-	pt->flags = c->flags;
-	pt->ia_bits = (uint8_t)(c->ia_bits ? c->ia_bits : f->ia_default(c->features));
-	pt->oa_bits = (uint8_t)(c->oa_bits ? c->oa_bits : f->oa_default(c->features));
-	pt->top = (uint8_t)nest_top_level(f, pt->ia_bits);
-	pt->leaf_mask = f->leaf_levels(c->features);
-	while (pt->max_leaf < pt->top && (pt->leaf_mask >> (pt->max_leaf + 1) & 1))
-		pt->max_leaf++;
-	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++)
-		pt->invalid[l] = NEST_PA_NONE;
-	pt->absent[0] = f->absent(c->features, 0, 0);
+	pt->absent[0] = f->absent(pt->features, 0, 0);
 	for (unsigned l = 1; l <= pt->top && !err; l++) {
-		if (needs_invalid_tables(f, c->features))
+		if (needs_invalid_tables(f, pt->features))
 			err = new_table(pt, l - 1, nest_table_size(pt), &pt->invalid[l - 1]);
-		pt->absent[l] = f->absent(c->features, l, pt->invalid[l - 1]);
+		pt->absent[l] = f->absent(pt->features, l, pt->invalid[l - 1]);
 	}
 	for (unsigned l = 0; l <= pt->top; l++)
 		pt->lent[l] = pt->busy[l] = pt->absent[l];
 	for (unsigned l = 0; l <= pt->top && nest_is_shared(pt) && !err; l++)
 		err = make_busy(pt, l);
+	return err;
+}
+
+/* A table that is none. */
+static void reset(struct nest_pt *pt)
+{
+	*pt = (struct nest_pt){ .root = NEST_PA_NONE, .pinned = NEST_PA_NONE };
+	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++)
+		pt->invalid[l] = NEST_PA_NONE;
+}
+
+int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *c)
+{
+	int err;
+
+	if (!pt)
+		return NEST_E_INVAL;
+	reset(pt);
+	err = configure(pt, c);
+	if (err)
+		return err;
+	err = make_absent(pt);
 	if (!err)
 		err = new_table(pt, pt->top, nest_pt_root_size(pt), &pt->root);
-	if (err) {
+	if (err)
 		nest_pt_destroy(pt);
-		return err;
-	}
-	pt->nr_tables = 1;
-	return NEST_OK;
+	else
+		pt->nr_tables = 1;
+	return err;
 }
 
 /* Free the root and what hangs below it, and is not borrowed. */
@@ -168,7 +182,7 @@ void nest_pt_destroy(struct nest_pt *pt)
 	}
 	if (pt->pinned != NEST_PA_NONE)
 		pt->host->free(pt->ctx, pt->pinned, (size_t)nest_table_size(pt));
-	*pt = (struct nest_pt){ .root = NEST_PA_NONE, .pinned = NEST_PA_NONE };
+	reset(pt);
 }
 
 nest_pa_t nest_pt_root(const struct nest_pt *pt)

@@ -111,39 +111,39 @@ void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r)
  * needed to free it in its first entries, so that a list needs no memory; who meets such a word
  * begins again at the root. Elsewhere in the table a query still finds what was mapped.
  */
-enum { LIMBO_HOST = 0, LIMBO_CTX = 2, LIMBO_PA = 4, LIMBO_SIZE = 6 };
+enum { LIMBO_HOST, LIMBO_CTX, LIMBO_PA, LIMBO_SIZE };
 
 uint64_t nest_limbo_get(const nest_pte_t *t, unsigned i)
 {
-	return nest_soft_value(nest_load(&t[i])) | nest_soft_value(nest_load(&t[i + 1])) << 32;
+	return nest_soft_value(nest_load(&t[2 * i])) | nest_soft_value(nest_load(&t[2 * i + 1]))
+							       << 32;
 }
 
 void nest_limbo_set(nest_pte_t *t, unsigned i, uint64_t value, nest_pte_t soft_bits)
 {
-	nest_store(&t[i], nest_soft_word(NEST_SOFT_LIMBO, (uint32_t)value) | soft_bits);
-	nest_store(&t[i + 1], nest_soft_word(NEST_SOFT_LIMBO, value >> 32) | soft_bits);
+	nest_store(&t[2 * i], nest_soft_word(NEST_SOFT_LIMBO, (uint32_t)value) | soft_bits);
+	nest_store(&t[2 * i + 1], nest_soft_word(NEST_SOFT_LIMBO, value >> 32) | soft_bits);
 }
 
 static void limbo_end(void *arg)
 {
-	const nest_pte_t *t = arg;
-	const struct nest_host *host = (const struct nest_host *)(uintptr_t)nest_limbo_get(
-		t, LIMBO_HOST);
+	uint64_t was[NEST_LIMBO_OWN];
 
-	host->free((void *)(uintptr_t)nest_limbo_get(t, LIMBO_CTX), nest_limbo_get(t, LIMBO_PA),
-		   (size_t)nest_limbo_get(t, LIMBO_SIZE));
+	for (unsigned i = 0; i < NEST_LIMBO_OWN; i++)
+		was[i] = nest_limbo_get(arg, i);
+	((const struct nest_host *)(uintptr_t)was[LIMBO_HOST])
+		->free((void *)(uintptr_t)was[LIMBO_CTX], was[LIMBO_PA], (size_t)was[LIMBO_SIZE]);
 }
 
 /* Let the host have it when nobody reads it any more. */
 static void defer_free(struct nest_pt *pt, nest_pa_t table, unsigned level)
 {
-	const nest_pte_t soft_bits = pt->format->fmt->soft_bits(pt->features, level);
+	const uint64_t words[NEST_LIMBO_OWN] = { (uintptr_t)pt->host, (uintptr_t)pt->ctx, table,
+						 nest_table_size(pt) };
 	nest_pte_t *t = nest_va(pt, table);
 
-	nest_limbo_set(t, LIMBO_HOST, (uintptr_t)pt->host, soft_bits);
-	nest_limbo_set(t, LIMBO_CTX, (uintptr_t)pt->ctx, soft_bits);
-	nest_limbo_set(t, LIMBO_PA, table, soft_bits);
-	nest_limbo_set(t, LIMBO_SIZE, nest_table_size(pt), soft_bits);
+	for (unsigned i = 0; i < NEST_LIMBO_OWN; i++)
+		nest_limbo_set(t, i, words[i], pt->format->fmt->soft_bits(pt->features, level));
 	pt->host->defer(pt->ctx, limbo_end, t);
 }
 

@@ -35,7 +35,7 @@ struct shared {
 	nest_pte_t proto[NEST_MAX_LEVELS]; /* map: leaf for address 0, by level */
 	/*
 	 * The range is one entry of this level, and no table stands there: it is mapped by one
-	 * store or not at all. NEST_MAX_LEVELS: it is not.
+	 * store or not at all. 0: it is not, or of the lowest.
 	 */
 	unsigned single;
 	bool lost; /* a table has come in its place */
@@ -131,8 +131,6 @@ static void unlock_all(struct shared *s)
 		}
 		nest_sync_entries(s->pt, p, 1);
 	}
-	for (unsigned w = 0; w < LOCKS / 64; w++)
-		s->locked[w] = 0;
 	s->any = false;
 }
 
@@ -162,6 +160,8 @@ static bool take(struct shared *s, const struct place *at)
 		return false;
 	if (!is_exclusive(s)) {
 		if (!s->any) {
+			for (unsigned w = 0; w < LOCKS / 64; w++)
+				s->locked[w] = 0;
 			s->t = at->t;
 			s->level = at->level;
 			s->base = at->i;
@@ -376,21 +376,6 @@ static int do_hole(struct shared *s, struct place *at, bool mark)
 
 /* ---- Tables that have become empty ---- */
 
-/* The entry of `level` for `off`; NULL: something else stands above it, or is changing. */
-static nest_pte_t *entry_of(const struct shared *s, unsigned level, uint64_t off)
-{
-	nest_pte_t *t = nest_va(s->pt, s->pt->root);
-
-	for (unsigned l = s->pt->top; l > level; l--) {
-		nest_pte_t e = nest_load(&t[nest_index(s->f, s->pt, l, off)]);
-
-		if (nest_kind(s->f, s->pt, l, e) != NEST_PTE_TABLE)
-			return NULL;
-		t = nest_va(s->pt, s->f->table_pa(e));
-	}
-	return &t[nest_index(s->f, s->pt, level, off)];
-}
-
 /* Lock all entries of a table that holds nothing, for good; false: it does, all is as before. */
 static bool freeze(const struct shared *s, nest_pte_t *t, unsigned level)
 {
@@ -429,14 +414,13 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 	struct nest_pt *pt = s->pt;
 	const uint64_t first = off & ~nest_span_mask(s->f, level + 1);
 	const uint64_t last = off | nest_span_mask(s->f, level + 1);
-	struct place up = { .t = entry_of(s, level + 1, off), .level = level + 1 };
+	struct place up = { .level = level + 1 };
 	const uint64_t i = nest_index(s->f, pt, level, off);
 	nest_pte_t *t;
 
-	if (!up.t)
-		return false;
-	up.e = nest_load(up.t);
-	if (nest_kind(s->f, pt, level + 1, up.e) != NEST_PTE_TABLE)
+	/* Something else may stand above it, or be changing. */
+	if (nest_walk_to(s->f, pt, off, level + 1, &up.t, &up.e) != level + 1 ||
+	    nest_kind(s->f, pt, level + 1, up.e) != NEST_PTE_TABLE)
 		return false;
 	t = nest_va(pt, s->f->table_pa(up.e));
 	/* A look first: mostly there is something. */
@@ -470,26 +454,18 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 {
 	struct nest_pt *pt = s->pt;
-	struct place at = { .t = nest_va(pt, pt->root), .level = pt->top };
+	struct place at;
 	uint64_t end;
 	int err = NEST_OK;
 
 	*stop = off - 1;
-	for (;; at.level--) {
-		at.e = nest_load(&at.t[nest_index(s->f, pt, at.level, off)]);
-		if (nest_kind(s->f, pt, at.level, at.e) != NEST_PTE_TABLE)
-			break;
-		if (is_exclusive(s)) {
-			if (s->dry && at.level == pt->top && pt->pinned != NEST_PA_NONE &&
-			    nest_is_borrowed(pt, nest_index(s->f, pt, at.level, off)))
-				return NEST_E_DENIED;
-		} else if (at.level == s->single && s->dry) {
-			s->single = NEST_MAX_LEVELS;
-		} else if (at.level == s->single) {
-			s->lost = true;
+	at.level = nest_walk_to(s->f, pt, off, 0, &at.t, &at.e);
+	at.t -= nest_index(s->f, pt, at.level, off);
+	if (at.level < s->single) {
+		s->lost = !s->dry;
+		if (s->lost)
 			return NEST_E_BUSY;
-		}
-		at.t = nest_va(pt, s->f->table_pa(at.e));
+		s->single = 0;
 	}
 	end = nest_table_last(s->f, pt, at.level, off);
 	end = end < s->rq->last ? end : s->rq->last;
@@ -547,11 +523,17 @@ static int pass(struct shared *s, uint64_t *done)
 
 int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq)
 {
-	struct shared s = {
-		.pt = pt, .f = pt->format->fmt, .rq = rq, .dry = true, .single = NEST_MAX_LEVELS
-	};
+	struct shared s;
 	uint64_t done;
 	int err = NEST_OK;
+
+	s.pt = pt;
+	s.f = pt->format->fmt;
+	s.rq = rq;
+	s.dry = true;
+	s.need = 0;
+	s.single = 0;
+	s.lost = s.any = false;
 
 	for (unsigned l = 0; rq->op == NEST_OP_MAP && l <= rq->cap && !err; l++)
 		err = s.f->leaf(pt->features, l, rq->attr, &s.proto[l]);
@@ -559,6 +541,8 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq)
 	if (rq->op == NEST_OP_MAP && !(rq->first & nest_span_mask(s.f, rq->cap)) &&
 	    rq->last - rq->first == nest_span_mask(s.f, rq->cap))
 		s.single = rq->cap;
+	if (!err && is_exclusive(&s) && nest_range_is_borrowed(pt, rq))
+		err = NEST_E_DENIED;
 	if (!err)
 		err = pass(&s, &done);
 	if (!err)
