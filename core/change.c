@@ -13,7 +13,7 @@ enum { AD = NEST_ACCESSED | NEST_DIRTY };
 
 nest_pa_t nest_entry_pa(const struct nest_pt *pt, unsigned level, uint64_t off, nest_pte_t pte)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	nest_pa_t pa = f->leaf_pa(pt->features, level, pte);
 
 	/* Svnapot tells the group's address, Contiguous the entry's own: both are aligned alike. */
@@ -28,14 +28,14 @@ nest_pa_t nest_entry_pa(const struct nest_pt *pt, unsigned level, uint64_t off, 
 
 bool nest_is_contig(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
 {
-	return nest_is_member(pt->format->fmt, pt->features, level, pte);
+	return nest_is_member(nest_fmt_of(pt), pt->features, level, pte);
 }
 
 nest_attr_t nest_leaf_attr(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
 {
 	nest_attr_t attr;
 
-	if (pt->format->fmt->attr(pt->features, level, pte, &attr) != NEST_OK)
+	if (nest_fmt_of(pt)->attr(pt->features, level, pte, &attr) != NEST_OK)
 		return 0;
 	return attr;
 }
@@ -51,7 +51,7 @@ nest_attr_t nest_new_attr(nest_attr_t attr, nest_attr_t set, nest_attr_t clear)
 static int build(const struct nest_pt *pt, unsigned level, nest_pa_t pa, nest_attr_t attr,
 		 nest_pte_t *out)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	int err = f->leaf(pt->features, level, attr, out);
 
 	if (!err)
@@ -63,7 +63,7 @@ static int build(const struct nest_pt *pt, unsigned level, nest_pa_t pa, nest_at
 static int rebuild(const struct nest_pt *pt, unsigned from, nest_pte_t pte, unsigned level,
 		   uint64_t offset, nest_attr_t set, nest_attr_t clear, nest_pte_t *out)
 {
-	return build(pt, level, pt->format->fmt->leaf_pa(pt->features, from, pte) + offset,
+	return build(pt, level, nest_fmt_of(pt)->leaf_pa(pt->features, from, pte) + offset,
 		     nest_new_attr(nest_leaf_attr(pt, from, pte), set, clear), out);
 }
 
@@ -75,7 +75,7 @@ int nest_recode(const struct nest_pt *pt, unsigned level, nest_pte_t pte, nest_a
 
 nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old, uint64_t index)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	const enum nest_pte_kind kind = nest_kind(f, pt, level + 1, old);
 	nest_pte_t out;
 
@@ -96,13 +96,13 @@ static bool breaks(const struct nest_pt *pt, unsigned level, nest_pte_t from, ne
 {
 	uint32_t features = same ? pt->features : pt->features & ~NEST_FEAT_BBM2;
 
-	return nest_needs_break(pt->format->fmt, features, level, from, to);
+	return nest_needs_break(nest_fmt_of(pt), features, level, from, to);
 }
 
 nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
 		       nest_pte_t to, bool same, bool *flushed)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	nest_pte_t e = nest_load(&t[i]);
 	enum nest_pte_kind from_kind = nest_kind(f, pt, level, e);
 	enum nest_pte_kind to_kind = nest_kind(f, pt, level, to);
@@ -130,7 +130,7 @@ nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned l
 /* NOLINTNEXTLINE(misc-no-recursion): one call per level */
 static void add_ad(struct nest_pt *pt, nest_pa_t table, unsigned level, nest_attr_t ad)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	nest_pte_t *t = nest_va(pt, table);
 
 	for (uint64_t i = 0; i < (uint64_t)1 << f->index_bits; i++) {
@@ -157,7 +157,7 @@ void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t
 	nest_attr_t ad = gained(pt, level, was, before);
 	nest_pte_t e = nest_load(p);
 
-	while (!nest_cas(p, &e, pt->format->fmt->set_ad(pt->features, level, e, ad)))
+	while (!nest_cas(p, &e, nest_fmt_of(pt)->set_ad(pt->features, level, e, ad)))
 		;
 }
 
@@ -172,7 +172,7 @@ static void report_lost(struct nest_gather *g, unsigned level, uint64_t off, nes
 	const nest_attr_t attr = nest_leaf_attr(pt, level, old);
 	struct nest_mapping m;
 
-	for (uint64_t d = 0; d <= nest_span_mask(pt->format->fmt, level); d += m.size) {
+	for (uint64_t d = 0; d <= nest_span_mask(nest_fmt_of(pt), level); d += m.size) {
 		(void)pt->format->query(pt, nest_off_to_ia(pt, off + d), &m);
 		if (m.kind != NEST_PTE_LEAF || m.pa != pa + d)
 			nest_gather_leaves(g, m.level, off + d, m.size, pa + d, attr, false);
@@ -184,7 +184,7 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 {
 	struct nest_gather *g = rq->gather;
 	struct nest_pt *pt = g->pt;
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	uint64_t last = off | nest_span_mask(f, level);
 	nest_pte_t to = f->table(pt->features, child), was = old;
 
@@ -232,7 +232,7 @@ struct replacement {
 static nest_pte_t new_leaf(const struct replacement *r, unsigned level, uint64_t k)
 {
 	const struct nest_pt *pt = r->rq->gather->pt;
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	uint64_t head, body = nest_groups(f, pt, r->rq, level, r->i, r->n, &head);
 	nest_pte_t e = r->proto | f->pa_bits(level, r->pa + (k << nest_shift(f, level)));
 
@@ -250,7 +250,7 @@ static uint64_t take_unit(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsi
 			  nest_attr_t *ad)
 {
 	struct nest_pt *pt = g->pt;
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	nest_pte_t first = nest_load(&t[i]);
 	bool contiguous = nest_is_contig(pt, level, first);
 	uint64_t n = contiguous ? (uint64_t)1 << nest_contig_shift(f, pt->features, level) : 1;
@@ -286,7 +286,7 @@ nest_attr_t nest_group_status(const struct nest_pt *pt, const nest_pte_t *t, uin
 	nest_attr_t ad = 0;
 
 	if (nest_is_contig(pt, level, nest_load(&t[i])))
-		n <<= nest_contig_shift(pt->format->fmt, pt->features, level);
+		n <<= nest_contig_shift(nest_fmt_of(pt), pt->features, level);
 	i &= ~(n - 1);
 	for (uint64_t m = 0; m < n; m++)
 		ad |= nest_leaf_attr(pt, level, nest_load(&t[i + m])) & AD;
@@ -300,7 +300,7 @@ static nest_attr_t break_leaves(struct nest_gather *g, nest_pte_t *t, uint64_t i
 				unsigned level, uint64_t off, const struct nest_request *rq)
 {
 	struct nest_pt *pt = g->pt;
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	nest_attr_t ad = 0;
 
 	for (uint64_t k = 0; k < n;) {
@@ -321,7 +321,7 @@ static nest_attr_t break_leaves(struct nest_gather *g, nest_pte_t *t, uint64_t i
 /* Does changing the members of a group one after the other need them all invalid in between? */
 static bool group_breaks(const struct nest_pt *pt, unsigned level, nest_pte_t e, bool same)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 
 	return breaks(pt, level, f->contig(level, e), f->uncontig(level, e, 0), same);
 }
@@ -330,7 +330,7 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 			uint64_t off, nest_attr_t set, nest_attr_t clear, bool contiguous)
 {
 	struct nest_pt *pt = g->pt;
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	uint64_t n = (uint64_t)1 << nest_contig_shift(f, pt->features, level);
 	uint64_t size = n << nest_shift(f, level);
 	nest_attr_t ad, attr, seen;
@@ -382,7 +382,7 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 {
 	struct nest_gather *g = rq->gather;
 	struct nest_pt *pt = g->pt;
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	uint64_t members = (uint64_t)1 << nest_contig_shift(f, pt->features, level);
 	uint64_t last = off + (n << nest_shift(f, level)) - 1;
 	const struct replacement by = {

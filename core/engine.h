@@ -129,6 +129,7 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 /* Instantiate the engine for the descriptor `desc` and define the public format `name`. */
 #ifdef __OPTIMIZE_SIZE__
 #define NEST_FORMAT(name, desc)                                                                    \
+	NEST_SHOW(name, desc)                                                                      \
 	const struct nest_format name = { .fmt = &(desc),                                          \
 					  .map = nest_operate_any,                                 \
 					  .unmap = nest_operate_any,                               \
@@ -139,6 +140,7 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 					  .drop = nest_drop_any }
 #else
 #define NEST_FORMAT(name, desc)                                                                    \
+	NEST_SHOW(name, desc)                                                                      \
 	static int name##_map(struct nest_pt *pt, const struct nest_request *rq)                   \
 	{                                                                                          \
 		return nest_operate(&(desc), pt, rq, NEST_OP_MAP);                                 \

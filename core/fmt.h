@@ -35,6 +35,21 @@
  */
 #define NEST_ENTRYWISE (NEST_SMALL && !NEST_HAS_CONTIG)
 
+/*
+ * A build for one format, NEST_ONLY (CMake sees to it): its descriptor is then a constant for all
+ * of the engine, and link-time optimisation can make the most of it.
+ */
+#ifdef NEST_ONLY
+#define NEST_ONE_FORMAT        1
+#define NEST_DESCRIPTOR_(name) name##_descriptor
+#define NEST_DESCRIPTOR(name)  NEST_DESCRIPTOR_(name)
+#define NEST_SHOW(name, desc)                                                                      \
+	extern const struct nest_fmt NEST_DESCRIPTOR(name) __attribute__((alias(#desc)));
+#else
+#define NEST_ONE_FORMAT 0
+#define NEST_SHOW(name, desc)
+#endif
+
 /* What is out of the ordinary, kept from where it would cost what is ordinary its registers. */
 #define NEST_APART __attribute__((noinline))
 

@@ -89,7 +89,7 @@ static void report(struct nest_gather *g, unsigned level, uint64_t off, nest_pa_
 {
 	struct nest_mapping m = { .ia = nest_off_to_ia(g->pt, off), .pa = pa, .attr = attr };
 
-	m.size = nest_span_mask(g->pt->format->fmt, level) + 1;
+	m.size = nest_span_mask(nest_fmt_of(g->pt), level) + 1;
 	m.level = level;
 	m.contiguous = contiguous;
 	m.kind = NEST_PTE_LEAF;
@@ -141,7 +141,7 @@ void nest_gather_settle(struct nest_gather *g, uint64_t first, uint64_t last)
 
 	for (unsigned i = 0; !NEST_SMALL && i < g->nr_ranges; i++)
 		held |= g->range[i].first <= last && first <= g->range[i].last;
-	if (held && has_breaks(g->pt->format->fmt, g->pt->features))
+	if (held && has_breaks(nest_fmt_of(g->pt), g->pt->features))
 		nest_gather_sync(g);
 }
 
@@ -157,7 +157,7 @@ void nest_report_lost(struct nest_gather *g, const struct nest_gather_item *item
 
 static void report_leaves(struct nest_gather *g, const struct nest_gather_item *item)
 {
-	uint64_t step = nest_span_mask(g->pt->format->fmt, item->level) + 1;
+	uint64_t step = nest_span_mask(nest_fmt_of(g->pt), item->level) + 1;
 
 	for (uint64_t d = 0; d < item->size; d += step)
 		report(g, item->level, item->ia + d, item->pa + d, item->attr, item->contiguous);

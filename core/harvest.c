@@ -20,7 +20,7 @@ struct harvest {
 /* The bits by which a writable leaf shows that it has `which`; 0: it is not tracked. */
 static nest_pte_t status_bits(const struct nest_pt *pt, nest_attr_t which)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	nest_attr_t attr = (NEST_RW | NEST_DBM) & f->attrs;
 	nest_pte_t without, with;
 
@@ -41,7 +41,7 @@ static bool is_marked(struct harvest *h, unsigned level, nest_pte_t e)
 {
 	if (level == 0 && is_alike(h, e))
 		return false;
-	if (h->pt->format->fmt->is_leaf(level, e) &&
+	if (nest_fmt_of(h->pt)->is_leaf(level, e) &&
 	    (nest_leaf_attr(h->pt, level, e) & h->rq->clear))
 		return true;
 	if (level == 0)
@@ -61,7 +61,7 @@ static void set_bits(uint64_t *bitmap, uint64_t a, uint64_t b)
 static void tell(const struct harvest *h, uint64_t first, uint64_t last)
 {
 	const struct nest_request *rq = h->rq;
-	unsigned shift = h->pt->format->fmt->page_shift;
+	unsigned shift = nest_fmt_of(h->pt)->page_shift;
 
 	if (!rq->bitmap)
 		return;
@@ -72,7 +72,7 @@ static void tell(const struct harvest *h, uint64_t first, uint64_t last)
 
 static void clear(const struct harvest *h, nest_pte_t *p, unsigned level)
 {
-	const struct nest_fmt *f = h->pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(h->pt);
 	nest_pte_t e = nest_load(p), to;
 
 	do {
@@ -93,7 +93,7 @@ static void clear(const struct harvest *h, nest_pte_t *p, unsigned level)
 static uint64_t take(struct harvest *h, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
 		     bool *changed)
 {
-	const struct nest_fmt *f = h->pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(h->pt);
 	const struct nest_request *rq = h->rq;
 	bool contiguous = nest_is_contig(h->pt, level, nest_load(&t[i]));
 	uint64_t n = (uint64_t)1 << (contiguous ? nest_contig_shift(f, h->pt->features, level) : 0);
@@ -122,7 +122,7 @@ static uint64_t take(struct harvest *h, nest_pte_t *t, uint64_t i, unsigned leve
  */
 static void scan_pages(struct harvest *h, nest_pte_t *t, uint64_t first, uint64_t last)
 {
-	const struct nest_fmt *f = h->pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(h->pt);
 	unsigned shift = nest_shift(f, 0);
 	uint64_t i = nest_index(f, h->pt, 0, first), n = ((last - first) >> shift) + 1, k = 0;
 	bool changed = false;
@@ -145,7 +145,7 @@ static void scan_pages(struct harvest *h, nest_pte_t *t, uint64_t first, uint64_
 static void scan(struct harvest *h, nest_pte_t *t, unsigned level, uint64_t first, uint64_t last)
 {
 	struct nest_pt *pt = h->pt;
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	uint64_t mask = nest_span_mask(f, level), a = nest_index(f, pt, level, first);
 	uint64_t off = first, stop;
 	bool changed = false;
@@ -179,7 +179,7 @@ int nest_operate_harvest(struct nest_pt *pt, const struct nest_request *rq)
 		return NEST_E_UNSUPPORTED;
 	if (!(rq->flags & NEST_HARVEST_KEEP) && nest_range_is_borrowed(pt, rq))
 		return NEST_E_DENIED;
-	h.alike = ~(pt->format->fmt->pa_mask(pt->features, 0) | status_bits(pt, other));
+	h.alike = ~(nest_fmt_of(pt)->pa_mask(pt->features, 0) | status_bits(pt, other));
 	scan(&h, nest_va(pt, pt->root), pt->top, rq->first, rq->last);
 	return NEST_OK;
 }

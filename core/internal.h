@@ -59,6 +59,20 @@ struct nest_format {
 		     nest_pa_t table, unsigned level, uint64_t off);
 };
 
+#ifdef NEST_ONLY
+extern const struct nest_fmt NEST_DESCRIPTOR(NEST_ONLY);
+#endif
+
+NEST_INLINE const struct nest_fmt *nest_fmt_of(const struct nest_pt *pt)
+{
+#ifdef NEST_ONLY
+	(void)pt;
+	return &NEST_DESCRIPTOR(NEST_ONLY);
+#else
+	return pt->format->fmt;
+#endif
+}
+
 /* ---- Table memory ---- */
 
 /* How addresses of tables become pointers, read once by a walk: loads of entries are barriers. */
@@ -317,7 +331,7 @@ NEST_INLINE bool nest_frames_break(const struct nest_fmt *f, uint32_t features)
 /* Bytes of a table, which are those of the smallest page. */
 NEST_INLINE uint64_t nest_table_size(const struct nest_pt *pt)
 {
-	return (uint64_t)1 << pt->format->fmt->page_shift;
+	return (uint64_t)1 << nest_fmt_of(pt)->page_shift;
 }
 
 /* The bits above the table's own, as they are in the upper half. */
@@ -328,12 +342,12 @@ NEST_INLINE uint64_t nest_upper_bits(const struct nest_pt *pt)
 
 NEST_INLINE uint64_t nest_off_to_ia(const struct nest_pt *pt, uint64_t off)
 {
-	return nest_fmt_off_to_ia(pt->format->fmt, pt, off);
+	return nest_fmt_off_to_ia(nest_fmt_of(pt), pt, off);
 }
 
 NEST_INLINE int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t *off)
 {
-	return nest_fmt_ia_to_off(pt->format->fmt, pt, ia, off);
+	return nest_fmt_ia_to_off(nest_fmt_of(pt), pt, ia, off);
 }
 
 /*

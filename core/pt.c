@@ -16,7 +16,7 @@ static int check_attr(const struct nest_pt *pt, nest_attr_t attr)
 {
 	if ((attr & ~NEST_ATTR_MASK) || (attr & NEST_MT_MASK) > NEST_MT_DEVICE_STRICT)
 		return NEST_E_INVAL;
-	if (attr & ~NEST_MT_MASK & ~pt->format->fmt->attrs)
+	if (attr & ~NEST_MT_MASK & ~nest_fmt_of(pt)->attrs)
 		return NEST_E_UNSUPPORTED;
 	return NEST_OK;
 }
@@ -113,8 +113,8 @@ static int map_request(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t 
 	rq->cap = pt->max_leaf;
 	if (field && field - 1 < rq->cap)
 		rq->cap = (uint8_t)(field - 1);
-	while (rq->cap && ((rq->delta & nest_span_mask(pt->format->fmt, rq->cap)) ||
-			   size <= nest_span_mask(pt->format->fmt, rq->cap)))
+	while (rq->cap && ((rq->delta & nest_span_mask(nest_fmt_of(pt), rq->cap)) ||
+			   size <= nest_span_mask(nest_fmt_of(pt), rq->cap)))
 		rq->cap--;
 	if (pt->host->allow && !pt->host->allow(pt->ctx, pa, size, attr))
 		return NEST_E_DENIED;
@@ -242,9 +242,9 @@ static int mark_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_
 		return NEST_E_RANGE;
 	rq->op = NEST_OP_MARK;
 	rq->word = nest_soft_word(NEST_SOFT_MARK, value) |
-		   pt->format->fmt->soft_bits(pt->features, 0);
-	if (rq->cap >= pt->format->fmt->mark_levels)
-		rq->cap = (uint8_t)(pt->format->fmt->mark_levels - 1);
+		   nest_fmt_of(pt)->soft_bits(pt->features, 0);
+	if (rq->cap >= nest_fmt_of(pt)->mark_levels)
+		rq->cap = (uint8_t)(nest_fmt_of(pt)->mark_levels - 1);
 	return NEST_OK;
 }
 
@@ -327,7 +327,7 @@ uint64_t nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t siz
 
 	if (!nest_is_live(pt) || !map_flags_ok(flags) || nest_range(pt, ia, size, &first, &last))
 		return 0;
-	return nest_tables_below(pt->format->fmt, pt->top, first, last, 0);
+	return nest_tables_below(nest_fmt_of(pt), pt->top, first, last, 0);
 }
 
 /* ---- Resumable forms ---- */
@@ -335,7 +335,7 @@ uint64_t nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t siz
 /* The largest page or group that a merge can make, less one. */
 static uint64_t merge_mask(const struct nest_pt *pt)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	unsigned cs = nest_contig_shift(f, pt->features, pt->max_leaf);
 
 	return ((nest_span_mask(f, pt->max_leaf) + 1) << cs) - 1;
@@ -345,7 +345,7 @@ static uint64_t merge_mask(const struct nest_pt *pt)
 static uint64_t map_end(const struct nest_pt *pt, const struct nest_request *rq, uint64_t budget,
 			uint64_t end)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	unsigned level = rq->cap, cs;
 	uint64_t limit, unit;
 
@@ -394,7 +394,7 @@ static int harvest_end(struct nest_pt *pt, struct nest_request *rq, uint64_t end
  */
 static int cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	uint64_t end = rq->last, most = budget;
 	int err = nest_walk_range(pt, rq->first, rq->last, 0, NULL, &most, &end);
 

@@ -51,7 +51,9 @@ static int configure(struct nest_pt *pt, const struct nest_pt_config *c)
 	if (!c || !c->format || !c->host || !c->host->alloc || !c->host->free ||
 	    !c->host->tlb_flush || (c->flags & ~(NEST_PT_SHARED | NEST_PT_UPPER)))
 		return NEST_E_INVAL;
-	f = c->format->fmt;
+	f = NEST_ONE_FORMAT ? nest_fmt_of(pt) : c->format->fmt;
+	if (f != c->format->fmt)
+		return NEST_E_UNSUPPORTED;
 	if ((c->flags & NEST_PT_SHARED) && !c->host->defer)
 		return NEST_E_INVAL;
 	/* Members of a group cannot change one by one. */
@@ -84,7 +86,7 @@ static int configure(struct nest_pt *pt, const struct nest_pt_config *c)
 /* A word for entries that are being changed: invalid to walkers, and like no other. */
 static int make_busy(struct nest_pt *pt, unsigned level)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	nest_pa_t table;
 	int err;
 
@@ -102,7 +104,7 @@ static int make_busy(struct nest_pt *pt, unsigned level)
 /* What stands for nothing, by level, and the tables that it takes. */
 static int make_absent(struct nest_pt *pt)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	int err = NEST_OK;
 
 	pt->absent[0] = f->absent(pt->features, 0, 0);
@@ -149,7 +151,7 @@ int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *c)
 /* Free the root and what hangs below it, and is not borrowed. */
 static void free_tables(struct nest_pt *pt)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	const nest_pte_t *root = nest_va(pt, pt->root);
 	const uint64_t n = pt->top ? nest_entries(f, pt, pt->top) : 0;
 
@@ -175,9 +177,9 @@ void nest_pt_destroy(struct nest_pt *pt)
 		if (pt->invalid[l] != NEST_PA_NONE)
 			pt->host->free(pt->ctx, pt->invalid[l], (size_t)nest_table_size(pt));
 	}
-	for (unsigned l = 1; l <= pt->top && nest_absent_is_table(pt->format->fmt); l++) {
+	for (unsigned l = 1; l <= pt->top && nest_absent_is_table(nest_fmt_of(pt)); l++) {
 		if (pt->busy[l] != pt->absent[l])
-			pt->host->free(pt->ctx, pt->format->fmt->table_pa(pt->busy[l]),
+			pt->host->free(pt->ctx, nest_fmt_of(pt)->table_pa(pt->busy[l]),
 				       (size_t)nest_table_size(pt));
 	}
 	if (pt->pinned != NEST_PA_NONE)
@@ -196,7 +198,7 @@ uint64_t nest_pt_root_size(const struct nest_pt *pt)
 
 	if (!nest_is_live(pt))
 		return 0;
-	size = nest_entries(pt->format->fmt, pt, pt->top) * sizeof(nest_pte_t);
+	size = nest_entries(nest_fmt_of(pt), pt, pt->top) * sizeof(nest_pte_t);
 	return size > nest_table_size(pt) ? size : nest_table_size(pt);
 }
 
@@ -209,7 +211,7 @@ unsigned nest_pt_shift(const struct nest_pt *pt, unsigned level)
 {
 	if (!nest_is_live(pt) || level > pt->top)
 		return 0;
-	return nest_shift(pt->format->fmt, level);
+	return nest_shift(nest_fmt_of(pt), level);
 }
 
 void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid)

@@ -9,19 +9,19 @@ int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq)
 {
 	if (NEST_ENTRYWISE)
 		return nest_operate_shared(pt, rq);
-	return nest_operate(pt->format->fmt, pt, rq, rq->op);
+	return nest_operate(nest_fmt_of(pt), pt, rq, rq->op);
 }
 
 int nest_query_any(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out)
 {
-	return nest_lookup(pt->format->fmt, pt, ia, out);
+	return nest_lookup(nest_fmt_of(pt), pt, ia, out);
 }
 
 #ifdef __OPTIMIZE_SIZE__
 void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item,
 		   nest_pa_t table, unsigned level, uint64_t off)
 {
-	nest_drop(pt->format->fmt, pt, NEST_ENTRYWISE ? NULL : g, item, table, level, off);
+	nest_drop(nest_fmt_of(pt), pt, NEST_ENTRYWISE ? NULL : g, item, table, level, off);
 }
 #endif
 
@@ -34,7 +34,7 @@ void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_
 static bool is_run(const struct nest_pt *pt, const nest_pte_t *t, uint64_t i, uint64_t n,
 		   unsigned level, uint64_t off, nest_pa_t *pa, nest_attr_t *attr)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	const nest_attr_t ad = NEST_ACCESSED | NEST_DIRTY;
 	uint64_t size = nest_span_mask(f, level) + 1;
 	nest_attr_t any = 0, same = 0;
@@ -73,7 +73,7 @@ static void make_groups(const struct nest_request *rq, nest_pte_t *t, unsigned l
 			uint64_t first, uint64_t last)
 {
 	struct nest_pt *pt = rq->gather->pt;
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	unsigned cs = nest_contig_shift(f, pt->features, level);
 	uint64_t size = (nest_span_mask(f, level) + 1) << cs;
 	nest_attr_t attr;
@@ -96,7 +96,7 @@ static bool fold(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsig
 		 uint64_t off, nest_pa_t child)
 {
 	struct nest_pt *pt = rq->gather->pt;
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	nest_attr_t attr;
 	nest_pte_t leaf;
 	nest_pa_t pa;
@@ -122,7 +122,7 @@ static void merge_below(const struct nest_request *rq, nest_pte_t *t, unsigned l
 			uint64_t first, uint64_t last)
 {
 	struct nest_pt *pt = rq->gather->pt;
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	uint64_t mask = nest_span_mask(f, level), off = first, stop;
 
 	if (level == 0)
@@ -184,7 +184,7 @@ bool nest_is_borrowed(const struct nest_pt *pt, uint64_t i)
 
 bool nest_range_is_borrowed(const struct nest_pt *pt, const struct nest_request *rq)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	uint64_t last = nest_index(f, pt, pt->top, rq->last);
 
 	if (pt->pinned == NEST_PA_NONE)
@@ -236,7 +236,7 @@ static bool same_geometry(const struct nest_pt *a, const struct nest_pt *b)
 static int share_check(struct nest_pt *dst, struct nest_pt *src, uint64_t a, uint64_t b,
 		       uint64_t *need)
 {
-	const struct nest_fmt *f = src->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(src);
 	const nest_pte_t *to = nest_va(dst, dst->root), *from = nest_va(src, src->root);
 
 	*need = 0;
@@ -254,7 +254,7 @@ static int share_check(struct nest_pt *dst, struct nest_pt *src, uint64_t a, uin
 static void make_root_table(struct nest_pt *src, struct nest_gather *g, struct nest_reserve *spare,
 			    uint64_t i)
 {
-	const struct nest_fmt *f = src->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(src);
 	nest_pte_t *root = nest_va(src, src->root);
 	nest_pa_t table = nest_take(src, spare);
 	uint64_t first = i << nest_shift(f, src->top);
@@ -284,14 +284,14 @@ int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64
 	err = nest_range(src, ia, size, &first, &last);
 	if (err)
 		return err;
-	if ((first | size) & nest_span_mask(src->format->fmt, src->top))
+	if ((first | size) & nest_span_mask(nest_fmt_of(src), src->top))
 		return NEST_E_ALIGN;
 	if (src->top == 0 || nest_is_shared(src) ||
 	    (dst->lent[dst->top] != dst->absent[dst->top] &&
 	     dst->lent[dst->top] != src->absent[src->top]))
 		return NEST_E_UNSUPPORTED;
-	a = first >> nest_shift(src->format->fmt, src->top);
-	b = last >> nest_shift(src->format->fmt, src->top);
+	a = first >> nest_shift(nest_fmt_of(src), src->top);
+	b = last >> nest_shift(nest_fmt_of(src), src->top);
 	err = share_check(dst, src, a, b, &need);
 	if (!err)
 		err = need_root_flags(dst, &dst_made);
@@ -309,7 +309,7 @@ int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64
 	from = nest_va(src, src->root);
 	nest_gather_init(&g, src);
 	for (uint64_t i = a; i <= b; i++) {
-		if (nest_kind(src->format->fmt, src, src->top, nest_load(&from[i])) !=
+		if (nest_kind(nest_fmt_of(src), src, src->top, nest_load(&from[i])) !=
 		    NEST_PTE_TABLE)
 			make_root_table(src, &g, &spare, i);
 		set_root_flags(src, i, PINNED);
@@ -322,7 +322,7 @@ int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64
 	for (uint64_t i = a; i <= b; i++)
 		nest_store(&to[i], nest_load(&from[i]));
 	nest_sync_entries(dst, &to[a], b - a + 1);
-	if (nest_fresh_flush(dst->format->fmt, dst->features))
+	if (nest_fresh_flush(nest_fmt_of(dst), dst->features))
 		nest_flush_now(dst, first, last, dst->top, false);
 	return NEST_OK;
 }

@@ -58,14 +58,19 @@ struct place {
 	nest_pte_t e;
 };
 
+static const struct nest_fmt *fmt(const struct shared *s)
+{
+	return NEST_ONE_FORMAT ? nest_fmt_of(s->pt) : s->f;
+}
+
 static bool is_whole(const struct shared *s, const struct place *at)
 {
-	return at->stop - at->off == nest_span_mask(s->f, at->level);
+	return at->stop - at->off == nest_span_mask(fmt(s), at->level);
 }
 
 static nest_pte_t new_leaf(const struct shared *s, unsigned level, uint64_t off)
 {
-	return s->proto[level] | s->f->pa_bits(level, off + s->rq->delta);
+	return s->proto[level] | fmt(s)->pa_bits(level, off + s->rq->delta);
 }
 
 /* Does the caller see to it that nobody else changes the table? */
@@ -80,15 +85,15 @@ static bool needs_break(const struct shared *s, unsigned level, nest_pte_t from,
 {
 	const uint32_t spare = is_exclusive(s) && same ? 0 : NEST_FEAT_BBM2;
 
-	return nest_needs_break(s->f, s->pt->features & ~spare, level, from, to);
+	return nest_needs_break(fmt(s), s->pt->features & ~spare, level, from, to);
 }
 
 /* What was invalid until now may be in a TLB as such. */
 static void gather_fresh(const struct shared *s, uint64_t first, uint64_t last, unsigned level)
 {
-	if (nest_fresh_flush(s->f, s->pt->features))
+	if (nest_fresh_flush(fmt(s), s->pt->features))
 		nest_gather_range(s->rq->gather, first, last,
-				  nest_cached_level(s->f, s->pt->features, level));
+				  nest_cached_level(fmt(s), s->pt->features, level));
 }
 
 /* ---- Locks ---- */
@@ -118,14 +123,14 @@ static void unlock_all(struct shared *s)
 		return;
 	nest_gather_sync(rq->gather);
 	for (uint64_t k = 0; k < LOCKS; k++) {
-		uint64_t off = s->base_off + (k << nest_shift(s->f, s->level));
+		uint64_t off = s->base_off + (k << nest_shift(fmt(s), s->level));
 		nest_pte_t *p = &s->t[s->base + k];
 
 		if (!(s->locked[k / 64] >> k % 64 & 1))
 			continue;
 		if (rq->op == NEST_OP_MAP) {
 			nest_store(p, new_leaf(s, s->level, off));
-			gather_fresh(s, off, off | nest_span_mask(s->f, s->level), s->level);
+			gather_fresh(s, off, off | nest_span_mask(fmt(s), s->level), s->level);
 		} else {
 			nest_store(p, s->pt->absent[s->level]);
 		}
@@ -143,7 +148,7 @@ static void gather_old(const struct shared *s, const struct place *at)
 	if (rq->gather->release &&
 	    (rq->op == NEST_OP_UNMAP || (rq->op == NEST_OP_MAP && pa != at->off + rq->delta)))
 		nest_gather_leaves(rq->gather, at->level, at->off,
-				   nest_span_mask(s->f, at->level) + 1, pa,
+				   nest_span_mask(fmt(s), at->level) + 1, pa,
 				   nest_leaf_attr(s->pt, at->level, at->e), false);
 	else
 		nest_gather_range(rq->gather, at->off, at->stop, at->level);
@@ -187,7 +192,7 @@ static int install(const struct shared *s, const struct place *at, nest_pte_t to
 	if (!nest_cas(&at->t[at->i], &e, to))
 		return AGAIN;
 	nest_sync_entries(s->pt, &at->t[at->i], 1);
-	if (s->f->is_leaf(at->level, to))
+	if (fmt(s)->is_leaf(at->level, to))
 		gather_fresh(s, at->off, at->stop, at->level);
 	return NEST_OK;
 }
@@ -196,30 +201,30 @@ static int install(const struct shared *s, const struct place *at, nest_pte_t to
 static void fill_table(const struct shared *s, struct place *at, nest_pte_t *t)
 {
 	const unsigned level = at->level - 1;
-	const uint64_t mask = nest_span_mask(s->f, level), off = at->off;
-	const uint64_t first = nest_index(s->f, s->pt, level, off);
+	const uint64_t mask = nest_span_mask(fmt(s), level), off = at->off;
+	const uint64_t first = nest_index(fmt(s), s->pt, level, off);
 	uint64_t n = 0;
 
 	if (s->rq->op == NEST_OP_MAP && level <= s->rq->cap && !(off & mask) &&
-	    !s->f->is_leaf(at->level, at->e))
-		n = (at->stop - off + 1) >> nest_shift(s->f, level);
-	for (uint64_t k = 0; k < (uint64_t)1 << s->f->index_bits; k++) {
+	    !fmt(s)->is_leaf(at->level, at->e))
+		n = (at->stop - off + 1) >> nest_shift(fmt(s), level);
+	for (uint64_t k = 0; k < (uint64_t)1 << fmt(s)->index_bits; k++) {
 		if (k >= first && k - first < n)
-			t[k] = new_leaf(s, level, off + ((k - first) << nest_shift(s->f, level)));
+			t[k] = new_leaf(s, level, off + ((k - first) << nest_shift(fmt(s), level)));
 		else
 			t[k] = nest_derive(s->pt, level, at->e, k);
 	}
-	at->stop = off + (n << nest_shift(s->f, level)) - 1;
-	nest_sync_entries(s->pt, t, (uint64_t)1 << s->f->index_bits);
+	at->stop = off + (n << nest_shift(fmt(s), level)) - 1;
+	nest_sync_entries(s->pt, t, (uint64_t)1 << fmt(s)->index_bits);
 }
 
 /* A table in place of an entry that is treated in parts. */
 static int open_entry(struct shared *s, struct place *at)
 {
 	const struct nest_request *rq = s->rq;
-	const bool leaf = s->f->is_leaf(at->level, at->e);
-	const uint64_t first = at->off & ~nest_span_mask(s->f, at->level);
-	const uint64_t last = at->off | nest_span_mask(s->f, at->level);
+	const bool leaf = fmt(s)->is_leaf(at->level, at->e);
+	const uint64_t first = at->off & ~nest_span_mask(fmt(s), at->level);
+	const uint64_t last = at->off | nest_span_mask(fmt(s), at->level);
 	nest_pte_t to, e = at->e;
 	nest_pa_t table;
 	bool breaks;
@@ -229,10 +234,10 @@ static int open_entry(struct shared *s, struct place *at)
 		uint64_t a = at->off, b = at->stop;
 
 		if (rq->op == NEST_OP_SPLIT) {
-			a &= ~nest_span_mask(s->f, rq->cap);
-			b |= nest_span_mask(s->f, rq->cap);
+			a &= ~nest_span_mask(fmt(s), rq->cap);
+			b |= nest_span_mask(fmt(s), rq->cap);
 		}
-		s->need += nest_tables_below(s->f, at->level, a, b, rq->cap);
+		s->need += nest_tables_below(fmt(s), at->level, a, b, rq->cap);
 		return NEST_OK;
 	}
 	if (!s->spare.count)
@@ -240,7 +245,7 @@ static int open_entry(struct shared *s, struct place *at)
 	if (err)
 		return err;
 	table = nest_take(s->pt, &s->spare);
-	to = s->f->table(s->pt->features, table);
+	to = fmt(s)->table(s->pt->features, table);
 	breaks = leaf && (!is_exclusive(s) || needs_break(s, at->level, e, to, true));
 	if (breaks && !lock(s, at)) {
 		nest_put(s->pt, &s->spare, table);
@@ -259,7 +264,7 @@ static int open_entry(struct shared *s, struct place *at)
 	}
 	if (leaf && !breaks)
 		nest_gather_range(rq->gather, first, last, at->level);
-	if (nest_fresh_flush(s->f, s->pt->features)) {
+	if (nest_fresh_flush(fmt(s), s->pt->features)) {
 		rq->gather->leaf_only = false;
 		gather_fresh(s, first, last, at->level);
 	}
@@ -271,21 +276,21 @@ static int recode(const struct shared *s, const struct place *at, nest_pte_t *to
 {
 	const struct nest_pt *pt = s->pt;
 	const struct nest_request *rq = s->rq;
-	nest_pte_t marked = s->f->set_ad(pt->features, at->level, at->e,
-					 NEST_ACCESSED | NEST_DIRTY);
+	nest_pte_t marked = fmt(s)->set_ad(pt->features, at->level, at->e,
+					   NEST_ACCESSED | NEST_DIRTY);
 	int err = nest_recode(pt, at->level, at->e, rq->set, rq->clear, to);
 	nest_pte_t unused;
 
 	if (err || !s->dry)
 		return err;
-	if (nest_hw_updates(s->f, pt->features) &&
+	if (nest_hw_updates(fmt(s), pt->features) &&
 	    nest_recode(pt, at->level, marked, rq->set, rq->clear, &unused))
 		return NEST_E_UNSUPPORTED;
 	if ((rq->set || (rq->clear & NEST_MT_MASK)) && pt->host->allow &&
 	    !pt->host->allow(
 		    pt->ctx,
 		    nest_entry_pa(pt, at->level, at->off, at->e) +
-			    (at->off & nest_span_mask(s->f, at->level)),
+			    (at->off & nest_span_mask(fmt(s), at->level)),
 		    at->stop - at->off + 1,
 		    nest_new_attr(nest_leaf_attr(pt, at->level, at->e), rq->set, rq->clear)))
 		return NEST_E_DENIED;
@@ -379,7 +384,7 @@ static int do_hole(struct shared *s, struct place *at, bool mark)
 /* Lock all entries of a table that holds nothing, for good; false: it does, all is as before. */
 static bool freeze(const struct shared *s, nest_pte_t *t, unsigned level)
 {
-	const uint64_t n = (uint64_t)1 << s->f->index_bits;
+	const uint64_t n = (uint64_t)1 << fmt(s)->index_bits;
 	const nest_pte_t absent = s->pt->absent[level];
 	uint64_t k = 0;
 
@@ -399,7 +404,7 @@ static bool freeze(const struct shared *s, nest_pte_t *t, unsigned level)
 /* Does t look as if it held nothing? Entry i's neighbours are the likeliest to be there. */
 static bool looks_empty(const struct shared *s, const nest_pte_t *t, unsigned level, uint64_t i)
 {
-	const uint64_t n = nest_entries(s->f, s->pt, level);
+	const uint64_t n = nest_entries(fmt(s), s->pt, level);
 
 	for (uint64_t k = 0; k < n; k++) {
 		if (nest_load(&t[(i + k) & (n - 1)]) != s->pt->absent[level])
@@ -412,26 +417,26 @@ static bool looks_empty(const struct shared *s, const nest_pte_t *t, unsigned le
 static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 {
 	struct nest_pt *pt = s->pt;
-	const uint64_t first = off & ~nest_span_mask(s->f, level + 1);
-	const uint64_t last = off | nest_span_mask(s->f, level + 1);
+	const uint64_t first = off & ~nest_span_mask(fmt(s), level + 1);
+	const uint64_t last = off | nest_span_mask(fmt(s), level + 1);
 	struct place up = { .level = level + 1 };
-	const uint64_t i = nest_index(s->f, pt, level, off);
+	const uint64_t i = nest_index(fmt(s), pt, level, off);
 	nest_pte_t *t;
 
 	/* Something else may stand above it, or be changing. */
-	if (nest_walk_to(s->f, pt, off, level + 1, &up.t, &up.e) != level + 1 ||
-	    nest_kind(s->f, pt, level + 1, up.e) != NEST_PTE_TABLE)
+	if (nest_walk_to(fmt(s), pt, off, level + 1, &up.t, &up.e) != level + 1 ||
+	    nest_kind(fmt(s), pt, level + 1, up.e) != NEST_PTE_TABLE)
 		return false;
-	t = nest_va(pt, s->f->table_pa(up.e));
+	t = nest_va(pt, fmt(s)->table_pa(up.e));
 	/* A look first: mostly there is something. */
 	if (!looks_empty(s, t, level, i))
 		return false;
 	if (is_exclusive(s)) {
-		if (!nest_may_detach(pt, level + 1, nest_index(s->f, pt, level + 1, off)))
+		if (!nest_may_detach(pt, level + 1, nest_index(fmt(s), pt, level + 1, off)))
 			return false;
 		unlock(s, &up, pt->absent[level + 1]);
 		nest_gather_range(s->rq->gather, first, last, level + 1);
-		nest_gather_table(s->rq->gather, s->f->table_pa(up.e), level, first, NULL);
+		nest_gather_table(s->rq->gather, fmt(s)->table_pa(up.e), level, first, NULL);
 		return true;
 	}
 	if (!freeze(s, t, level))
@@ -441,7 +446,7 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 		up.e = nest_load(up.t);
 	nest_flush_now(pt, first, last, level + 1, false);
 	unlock(s, &up, pt->absent[level + 1]);
-	nest_free_table(pt, s->f->table_pa(up.e), level);
+	nest_free_table(pt, fmt(s)->table_pa(up.e), level);
 	return true;
 }
 
@@ -459,26 +464,26 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 	int err = NEST_OK;
 
 	*stop = off - 1;
-	at.level = nest_walk_to(s->f, pt, off, 0, &at.t, &at.e);
-	at.t -= nest_index(s->f, pt, at.level, off);
+	at.level = nest_walk_to(fmt(s), pt, off, 0, &at.t, &at.e);
+	at.t -= nest_index(fmt(s), pt, at.level, off);
 	if (at.level < s->single) {
 		s->lost = !s->dry;
 		if (s->lost)
 			return NEST_E_BUSY;
 		s->single = 0;
 	}
-	end = nest_table_last(s->f, pt, at.level, off);
+	end = nest_table_last(fmt(s), pt, at.level, off);
 	end = end < s->rq->last ? end : s->rq->last;
 	at.off = off;
 	do {
 		enum nest_pte_kind kind;
 
-		at.i = nest_index(s->f, pt, at.level, at.off);
+		at.i = nest_index(fmt(s), pt, at.level, at.off);
 		at.e = nest_load(&at.t[at.i]);
-		at.stop = at.off | nest_span_mask(s->f, at.level);
+		at.stop = at.off | nest_span_mask(fmt(s), at.level);
 		at.stop = at.stop < end ? at.stop : end;
-		kind = nest_kind(s->f, pt, at.level, at.e);
-		if (nest_is_busy(s->f, pt, at.level, at.e))
+		kind = nest_kind(fmt(s), pt, at.level, at.e);
+		if (nest_is_busy(fmt(s), pt, at.level, at.e))
 			err = NEST_E_BUSY;
 		else if (kind == NEST_PTE_TABLE)
 			err = AGAIN;
@@ -528,7 +533,7 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq)
 	int err = NEST_OK;
 
 	s.pt = pt;
-	s.f = pt->format->fmt;
+	s.f = nest_fmt_of(pt);
 	s.rq = rq;
 	s.dry = true;
 	s.need = 0;
@@ -536,10 +541,10 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq)
 	s.lost = s.any = false;
 
 	for (unsigned l = 0; rq->op == NEST_OP_MAP && l <= rq->cap && !err; l++)
-		err = s.f->leaf(pt->features, l, rq->attr, &s.proto[l]);
+		err = fmt(&s)->leaf(pt->features, l, rq->attr, &s.proto[l]);
 	/* The cap of a map is the largest level whose entries are aligned like its frames. */
-	if (rq->op == NEST_OP_MAP && !(rq->first & nest_span_mask(s.f, rq->cap)) &&
-	    rq->last - rq->first == nest_span_mask(s.f, rq->cap))
+	if (rq->op == NEST_OP_MAP && !(rq->first & nest_span_mask(fmt(&s), rq->cap)) &&
+	    rq->last - rq->first == nest_span_mask(fmt(&s), rq->cap))
 		s.single = rq->cap;
 	if (!err && is_exclusive(&s) && nest_range_is_borrowed(pt, rq))
 		err = NEST_E_DENIED;

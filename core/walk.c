@@ -10,7 +10,7 @@
 int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uint32_t flags,
 		    nest_visit_fn fn, void *ctx, uint64_t *stopped)
 {
-	const struct nest_fmt *f = pt->format->fmt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
 	const nest_pte_t *table[NEST_MAX_LEVELS];
 	uint64_t off = first, stop, seen = 0;
 	unsigned level = pt->top, tries = 0;
@@ -90,7 +90,7 @@ int nest_pt_stats(const struct nest_pt *pt, struct nest_pt_stats *out)
 	/* A group was one visit. */
 	for (unsigned l = 0; l <= pt->top; l++) {
 		uint64_t groups = out->contiguous[l];
-		unsigned cs = nest_contig_shift(pt->format->fmt, pt->features, l);
+		unsigned cs = nest_contig_shift(nest_fmt_of(pt), pt->features, l);
 
 		out->contiguous[l] = groups << cs;
 		out->leaves[l] += out->contiguous[l] - groups;

@@ -344,7 +344,7 @@ static inline uint64_t a64_ps(unsigned oa_bits)
 /* TG0: 4K 0, 64K 1, 16K 2. */
 static inline uint64_t a64_tg0(const struct nest_pt *pt)
 {
-	unsigned ps = pt->format->fmt->page_shift;
+	unsigned ps = nest_fmt_of(pt)->page_shift;
 
 	return ps == 12 ? 0 : ps == 16 ? 1 : 2;
 }
