@@ -173,7 +173,7 @@ static void report_lost(struct nest_gather *g, unsigned level, uint64_t off, nes
 	struct nest_mapping m;
 
 	for (uint64_t d = 0; d <= nest_span_mask(nest_fmt_of(pt), level); d += m.size) {
-		(void)pt->format->query(pt, nest_off_to_ia(pt, off + d), &m);
+		(void)nest_ops(pt)->query(pt, nest_off_to_ia(pt, off + d), &m);
 		if (m.kind != NEST_PTE_LEAF || m.pa != pa + d)
 			nest_gather_leaves(g, m.level, off + d, m.size, pa + d, attr, false);
 	}

@@ -56,7 +56,7 @@ NEST_INLINE void nest_drop(const struct nest_fmt *f, struct nest_pt *pt, struct 
 		const enum nest_pte_kind kind = nest_kind(f, pt, level, e);
 
 		if (kind == NEST_PTE_TABLE)
-			pt->format->drop(pt, g, item, f->table_pa(e), level - 1, off);
+			nest_ops(pt)->drop(pt, g, item, f->table_pa(e), level - 1, off);
 		else if (reports && kind == NEST_PTE_LEAF)
 			nest_report_lost(g, item, level, off, e);
 	}

@@ -127,17 +127,10 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 }
 
 /* Instantiate the engine for the descriptor `desc` and define the public format `name`. */
-#ifdef __OPTIMIZE_SIZE__
+#if NEST_SMALL
 #define NEST_FORMAT(name, desc)                                                                    \
 	NEST_SHOW(name, desc)                                                                      \
-	const struct nest_format name = { .fmt = &(desc),                                          \
-					  .map = nest_operate_any,                                 \
-					  .unmap = nest_operate_any,                               \
-					  .protect = nest_operate_any,                             \
-					  .query = nest_query_any,                                 \
-					  .pt_map = nest_map_any,                                  \
-					  .pt_unmap = nest_unmap_any,                              \
-					  .drop = nest_drop_any }
+	const struct nest_format name = { .fmt = NEST_ONE_FORMAT ? NULL : &(desc) }
 #else
 #define NEST_FORMAT(name, desc)                                                                    \
 	NEST_SHOW(name, desc)                                                                      \

@@ -7,7 +7,7 @@
 
 const char *nest_format_name(const struct nest_format *format)
 {
-	return format ? format->fmt->name : "(null)";
+	return format && nest_descriptor(format) ? nest_descriptor(format)->name : "(null)";
 }
 
 /* Levels that a walk of the widest table with these features can have. */
@@ -22,6 +22,8 @@ static int check_features(const struct nest_fmt *f, uint32_t features)
 
 	if (features & ~known)
 		return NEST_E_INVAL;
+	if (!f) /* not in this build */
+		return NEST_E_UNSUPPORTED;
 	return features & ~f->features ? NEST_E_UNSUPPORTED : NEST_OK;
 }
 
@@ -42,7 +44,7 @@ static int leaf(const struct nest_format *format, unsigned level, uint32_t featu
 	if (!format || !out || (attr & ~NEST_ATTR_MASK) ||
 	    (attr & NEST_MT_MASK) > NEST_MT_DEVICE_STRICT)
 		return NEST_E_INVAL;
-	f = format->fmt;
+	f = nest_descriptor(format);
 	err = check_features(f, features);
 	if (err)
 		return err;
@@ -74,24 +76,34 @@ int nest_pte_leaf_contiguous(const struct nest_format *format, unsigned level, u
 
 int nest_pte_table(const struct nest_format *format, nest_pa_t table, nest_pte_t *out)
 {
+	const struct nest_fmt *f;
 	int err;
 
 	if (!format || !out)
 		return NEST_E_INVAL;
-	err = check_pa(format->fmt, 0, table, format->fmt->page_shift);
+	f = nest_descriptor(format);
+	err = check_features(f, 0);
 	if (!err)
-		*out = format->fmt->table(0, table);
+		err = check_pa(f, 0, table, f->page_shift);
+	if (!err)
+		*out = f->table(0, table);
 	return err;
 }
 
 int nest_pte_mark(const struct nest_format *format, uint64_t value, nest_pte_t *out)
 {
+	const struct nest_fmt *f;
+	int err;
+
 	if (!format || !out)
 		return NEST_E_INVAL;
 	if (value > NEST_MARK_MAX)
 		return NEST_E_RANGE;
-	*out = nest_soft_word(NEST_SOFT_MARK, value) | format->fmt->soft_bits(0, 0);
-	return NEST_OK;
+	f = nest_descriptor(format);
+	err = check_features(f, 0);
+	if (!err)
+		*out = nest_soft_word(NEST_SOFT_MARK, value) | f->soft_bits(0, 0);
+	return err;
 }
 
 int nest_pte_absent(const struct nest_format *format, unsigned level, uint32_t features,
@@ -102,7 +114,7 @@ int nest_pte_absent(const struct nest_format *format, unsigned level, uint32_t f
 
 	if (!format || !out)
 		return NEST_E_INVAL;
-	f = format->fmt;
+	f = nest_descriptor(format);
 	err = check_features(f, features);
 	if (!err && level >= levels(f, features))
 		err = NEST_E_UNSUPPORTED;
@@ -158,7 +170,7 @@ int nest_pte_decode(const struct nest_format *format, unsigned level, uint32_t f
 
 	if (!format || !out)
 		return NEST_E_INVAL;
-	f = format->fmt;
+	f = nest_descriptor(format);
 	err = check_features(f, features);
 	if (err)
 		return err;
@@ -187,7 +199,7 @@ int nest_format_describe(const struct nest_format *format, uint32_t features,
 
 	if (!format || !out)
 		return NEST_E_INVAL;
-	f = format->fmt;
+	f = nest_descriptor(format);
 	err = check_features(f, features);
 	if (err)
 		return err;

@@ -192,8 +192,8 @@ void nest_gather_sync(struct nest_gather *g)
 		else if (NEST_ENTRYWISE) /* nothing is below it: it was empty, or has been folded */
 			nest_free_table(g->pt, g->item[i].pa, g->item[i].level);
 		else
-			g->pt->format->drop(g->pt, g, &g->item[i], g->item[i].pa, g->item[i].level,
-					    g->item[i].ia);
+			nest_ops(g->pt)->drop(g->pt, g, &g->item[i], g->item[i].pa,
+					      g->item[i].level, g->item[i].ia);
 	}
 	g->nr_ranges = g->nr_items = 0;
 	g->leaf_only = true;

@@ -42,11 +42,11 @@ struct nest_request {
 
 typedef int (*nest_operation)(struct nest_pt *pt, const struct nest_request *rq);
 
-/* A format with the engine specialised for it. */
+/* A format with the engine specialised for it; where size comes first the descriptor is all. */
 struct nest_format {
-	const struct nest_fmt *fmt;
+	const struct nest_fmt *fmt; /* nest_descriptor() tells it */
 	nest_operation map, unmap, protect;
-	/* nest_walk() by nest_host.to_virt; not at -Os. */
+	/* nest_walk() by nest_host.to_virt. */
 	unsigned (*walk)(const struct nest_pt *pt, uint64_t off, nest_pte_t **p, nest_pte_t *e);
 	/* The public calls; nest_map_any() and nest_unmap_any(), or a quick way (core/page.h). */
 	int (*query)(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out);
@@ -63,6 +63,17 @@ struct nest_format {
 extern const struct nest_fmt NEST_DESCRIPTOR(NEST_ONLY);
 #endif
 
+/* NULL: this build has not got it. */
+NEST_INLINE const struct nest_fmt *nest_descriptor(const struct nest_format *format)
+{
+#ifdef NEST_ONLY
+	return format == &NEST_ONLY ? &NEST_DESCRIPTOR(NEST_ONLY) : NULL;
+#else
+	return format->fmt;
+#endif
+}
+
+/* That of a live table. */
 NEST_INLINE const struct nest_fmt *nest_fmt_of(const struct nest_pt *pt)
 {
 #ifdef NEST_ONLY
@@ -535,6 +546,27 @@ bool nest_range_is_borrowed(const struct nest_pt *pt, const struct nest_request 
  */
 int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uint32_t flags,
 		    nest_visit_fn fn, void *ctx, uint64_t *stopped);
+
+/* What changes and reads the table. */
+NEST_INLINE const struct nest_format *nest_ops(const struct nest_pt *pt)
+{
+#if NEST_SMALL
+	static const struct nest_format any = {
+		.map = nest_operate_any,
+		.unmap = nest_operate_any,
+		.protect = nest_operate_any,
+		.query = nest_query_any,
+		.pt_map = nest_map_any,
+		.pt_unmap = nest_unmap_any,
+		.drop = nest_drop_any,
+	};
+
+	(void)pt;
+	return &any;
+#else
+	return pt->format;
+#endif
+}
 
 /* Where size comes first, once.c has the one copy of them. */
 #if !NEST_SMALL

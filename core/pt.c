@@ -65,7 +65,7 @@ static int operate_map(struct nest_pt *pt, const struct nest_request *rq)
 	if (nest_is_shared(pt))
 		return nest_operate_shared(pt, rq);
 	nest_gather_settle(rq->gather, rq->first, rq->last);
-	return pt->format->map(pt, rq);
+	return nest_ops(pt)->map(pt, rq);
 }
 
 /* A page whose memory type changes may not meet what the TLB still has of it in another size. */
@@ -75,12 +75,12 @@ static int operate_protect(struct nest_pt *pt, const struct nest_request *rq)
 		return nest_operate_shared(pt, rq);
 	if (rq->clear & NEST_MT_MASK)
 		nest_gather_settle(rq->gather, rq->first, rq->last);
-	return pt->format->protect(pt, rq);
+	return nest_ops(pt)->protect(pt, rq);
 }
 
 static int operate_unmap(struct nest_pt *pt, const struct nest_request *rq)
 {
-	return nest_is_shared(pt) ? nest_operate_shared(pt, rq) : pt->format->unmap(pt, rq);
+	return nest_is_shared(pt) ? nest_operate_shared(pt, rq) : nest_ops(pt)->unmap(pt, rq);
 }
 
 /* Mark and split. */
@@ -179,7 +179,7 @@ int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, n
 {
 	if (!nest_is_live(pt))
 		return NEST_E_INVAL;
-	return pt->format->pt_map(pt, ia, pa, size, attr, flags, gather);
+	return nest_ops(pt)->pt_map(pt, ia, pa, size, attr, flags, gather);
 }
 
 int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
@@ -187,7 +187,7 @@ int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flag
 {
 	if (!nest_is_live(pt))
 		return NEST_E_INVAL;
-	return pt->format->pt_unmap(pt, ia, size, flags, gather);
+	return nest_ops(pt)->pt_unmap(pt, ia, size, flags, gather);
 }
 
 int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
@@ -301,7 +301,7 @@ int nest_pt_query(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *o
 {
 	if (!nest_is_live(pt) || !out)
 		return NEST_E_INVAL;
-	return pt->format->query(pt, ia, out);
+	return nest_ops(pt)->query(pt, ia, out);
 }
 
 int nest_pt_walk_flags(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,

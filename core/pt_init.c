@@ -51,8 +51,9 @@ static int configure(struct nest_pt *pt, const struct nest_pt_config *c)
 	if (!c || !c->format || !c->host || !c->host->alloc || !c->host->free ||
 	    !c->host->tlb_flush || (c->flags & ~(NEST_PT_SHARED | NEST_PT_UPPER)))
 		return NEST_E_INVAL;
-	f = NEST_ONE_FORMAT ? nest_fmt_of(pt) : c->format->fmt;
-	if (f != c->format->fmt)
+	f = nest_descriptor(c->format);
+	/* It is not in this build, or has been compiled for size and the engine has not. */
+	if (!f || (!NEST_SMALL && !c->format->map))
 		return NEST_E_UNSUPPORTED;
 	if ((c->flags & NEST_PT_SHARED) && !c->host->defer)
 		return NEST_E_INVAL;
@@ -162,7 +163,7 @@ static void free_tables(struct nest_pt *pt)
 			i += nest_like(&root[i], n - i, e, ~(nest_pte_t)0) - 1;
 		else if (nest_kind(f, pt, pt->top, e) == NEST_PTE_TABLE &&
 			 (pt->pinned == NEST_PA_NONE || !nest_is_borrowed(pt, i)))
-			pt->format->drop(pt, NULL, NULL, f->table_pa(e), pt->top - 1u, 0);
+			nest_ops(pt)->drop(pt, NULL, NULL, f->table_pa(e), pt->top - 1u, 0);
 	}
 	pt->host->free(pt->ctx, pt->root, (size_t)nest_pt_root_size(pt));
 }

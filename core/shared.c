@@ -533,7 +533,7 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq)
 	int err = NEST_OK;
 
 	s.pt = pt;
-	s.f = nest_fmt_of(pt);
+	s.f = NEST_ONE_FORMAT ? NULL : nest_fmt_of(pt);
 	s.rq = rq;
 	s.dry = true;
 	s.need = 0;
