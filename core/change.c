@@ -47,9 +47,8 @@ nest_attr_t nest_new_attr(nest_attr_t attr, nest_attr_t set, nest_attr_t clear)
 	return (attr & ~clear) | set;
 }
 
-/* A leaf of `level` for pa with attr. */
-static int build(const struct nest_pt *pt, unsigned level, nest_pa_t pa, nest_attr_t attr,
-		 nest_pte_t *out)
+NEST_APART int nest_build(const struct nest_pt *pt, unsigned level, nest_pa_t pa, nest_attr_t attr,
+			  nest_pte_t *out)
 {
 	const struct nest_fmt *f = nest_fmt_of(pt);
 	int err = f->leaf(pt->features, level, attr, out);
@@ -63,8 +62,8 @@ static int build(const struct nest_pt *pt, unsigned level, nest_pa_t pa, nest_at
 static int rebuild(const struct nest_pt *pt, unsigned from, nest_pte_t pte, unsigned level,
 		   uint64_t offset, nest_attr_t set, nest_attr_t clear, nest_pte_t *out)
 {
-	return build(pt, level, nest_fmt_of(pt)->leaf_pa(pt->features, from, pte) + offset,
-		     nest_new_attr(nest_leaf_attr(pt, from, pte), set, clear), out);
+	return nest_build(pt, level, nest_fmt_of(pt)->leaf_pa(pt->features, from, pte) + offset,
+			  nest_new_attr(nest_leaf_attr(pt, from, pte), set, clear), out);
 }
 
 int nest_recode(const struct nest_pt *pt, unsigned level, nest_pte_t pte, nest_attr_t set,
@@ -354,7 +353,7 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 		return;
 	ad = nest_group_status(pt, t, i, level);
 	attr = nest_new_attr(nest_leaf_attr(pt, level, first) | ad, set, clear);
-	if (build(pt, level, pa, attr, &to))
+	if (nest_build(pt, level, pa, attr, &to))
 		return; /* plan() has built the same */
 	broken = group_breaks(pt, level, to, !(clear & NEST_MT_MASK));
 	if (broken)
@@ -364,7 +363,7 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 		seen = ad;
 		attr = nest_new_attr(nest_leaf_attr(pt, level, first) | ad, set, clear);
 		for (uint64_t k = 0; k < n; k++) {
-			if (build(pt, level, pa + (k << nest_shift(f, level)), attr, &to))
+			if (nest_build(pt, level, pa + (k << nest_shift(f, level)), attr, &to))
 				return;
 			to = nest_exchange(&t[i + k], contiguous ? f->contig(level, to) : to);
 			if (f->is_leaf(level, to))

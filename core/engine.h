@@ -93,9 +93,11 @@ NEST_INLINE int nest_describe(const struct nest_fmt *f, const struct nest_pt *pt
 		if (out->contiguous)
 			mask = ((mask + 1) << nest_contig_shift(f, pt->features, level)) - 1;
 		out->pa = (f->leaf_pa(pt->features, level, e) & ~mask) | (off & mask);
-		if (f->attr(pt->features, level, e, &out->attr) != NEST_OK)
+		if (NEST_SMALL)
+			out->attr = nest_leaf_attr(pt, level, e);
+		else if (f->attr(pt->features, level, e, &out->attr) != NEST_OK)
 			out->attr = 0;
-		else if (out->contiguous)
+		if (out->contiguous)
 			out->attr |= nest_group_status(pt, &p[-(ptrdiff_t)i], i, level);
 	} else if (out->kind == NEST_PTE_MARK) {
 		out->mark = nest_soft_value(e);

@@ -29,8 +29,8 @@ void nest_gather_on_release(struct nest_gather *g, nest_release_fn fn, void *ctx
 	g->release_ctx = ctx;
 }
 
-static void flush(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level_mask,
-		  bool leaf_only, bool all)
+NEST_APART static void flush(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level_mask,
+			     bool leaf_only, bool all)
 {
 	struct nest_flush what = { .level_mask = level_mask, .leaf_only = leaf_only, .all = all };
 

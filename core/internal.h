@@ -468,6 +468,9 @@ bool nest_is_contig(const struct nest_pt *pt, unsigned level, nest_pte_t pte);
 nest_attr_t nest_leaf_attr(const struct nest_pt *pt, unsigned level, nest_pte_t pte);
 /* What protect makes of attributes. */
 nest_attr_t nest_new_attr(nest_attr_t attr, nest_attr_t set, nest_attr_t clear);
+/* A leaf of `level` for pa with attr. NEST_E_UNSUPPORTED. */
+int nest_build(const struct nest_pt *pt, unsigned level, nest_pa_t pa, nest_attr_t attr,
+	       nest_pte_t *out);
 /* A leaf with other attributes at the same address. NEST_E_UNSUPPORTED. */
 int nest_recode(const struct nest_pt *pt, unsigned level, nest_pte_t pte, nest_attr_t set,
 		nest_attr_t clear, nest_pte_t *out);

@@ -52,7 +52,7 @@ NEST_INLINE bool nest_is_settled(const struct nest_fmt *f, const struct nest_pt 
 /* May the table at root index i be unlinked? Not when another nest_pt is linked to it. */
 NEST_INLINE bool nest_may_detach(const struct nest_pt *pt, unsigned level, uint64_t i)
 {
-	return level != pt->top || pt->pinned == NEST_PA_NONE || !nest_is_pinned(pt, i);
+	return level != pt->top || !nest_is_pinned(pt, i);
 }
 
 /* Is the contiguous group around `off` inside the range? */

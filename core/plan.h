@@ -156,8 +156,7 @@ NEST_INLINE int nest_plan(const struct nest_fmt *f, struct nest_job *job, enum n
 			kind = nest_kind(f, pt, level, e);
 			switch (kind) {
 			case NEST_PTE_TABLE:
-				if (level == pt->top && pt->pinned != NEST_PA_NONE &&
-				    nest_is_borrowed(pt, i))
+				if (level == pt->top && nest_is_borrowed(pt, i))
 					return NEST_E_DENIED;
 				if (stop - off == nest_span_mask(f, level) &&
 				    nest_plan_skips(job, op, level) &&

@@ -122,7 +122,7 @@ static int make_absent(struct nest_pt *pt)
 }
 
 /* A table that is none. */
-static void reset(struct nest_pt *pt)
+NEST_APART static void reset(struct nest_pt *pt)
 {
 	*pt = (struct nest_pt){ .root = NEST_PA_NONE, .pinned = NEST_PA_NONE };
 	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++)
@@ -159,10 +159,9 @@ static void free_tables(struct nest_pt *pt)
 	for (uint64_t i = 0; i < n; i++) {
 		const nest_pte_t e = nest_load(&root[i]);
 
-		if (e == pt->absent[pt->top])
+		if (!NEST_SMALL && e == pt->absent[pt->top])
 			i += nest_like(&root[i], n - i, e, ~(nest_pte_t)0) - 1;
-		else if (nest_kind(f, pt, pt->top, e) == NEST_PTE_TABLE &&
-			 (pt->pinned == NEST_PA_NONE || !nest_is_borrowed(pt, i)))
+		else if (nest_kind(f, pt, pt->top, e) == NEST_PTE_TABLE && !nest_is_borrowed(pt, i))
 			nest_ops(pt)->drop(pt, NULL, NULL, f->table_pa(e), pt->top - 1u, 0);
 	}
 	pt->host->free(pt->ctx, pt->root, (size_t)nest_pt_root_size(pt));

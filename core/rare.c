@@ -160,8 +160,11 @@ enum { PINNED = 1, BORROWED = 2 };
 
 static bool root_flag(const struct nest_pt *pt, uint64_t i, unsigned flag)
 {
-	const uint8_t *map = nest_va(pt, pt->pinned);
+	const uint8_t *map;
 
+	if (pt->pinned == NEST_PA_NONE)
+		return false;
+	map = nest_va(pt, pt->pinned);
 	return ((unsigned)map[i / 4] >> (i % 4 * 2) & flag) != 0;
 }
 
@@ -243,7 +246,7 @@ static int share_check(struct nest_pt *dst, struct nest_pt *src, uint64_t a, uin
 	for (uint64_t i = a; i <= b; i++) {
 		if (nest_load(&to[i]) != dst->absent[dst->top])
 			return NEST_E_MAPPED;
-		if (src->pinned != NEST_PA_NONE && nest_is_borrowed(src, i))
+		if (nest_is_borrowed(src, i))
 			return NEST_E_DENIED;
 		*need += nest_kind(f, src, src->top, nest_load(&from[i])) != NEST_PTE_TABLE;
 	}

@@ -483,7 +483,7 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 		at.stop = at.off | nest_span_mask(fmt(s), at.level);
 		at.stop = at.stop < end ? at.stop : end;
 		kind = nest_kind(fmt(s), pt, at.level, at.e);
-		if (nest_is_busy(fmt(s), pt, at.level, at.e))
+		if (!is_exclusive(s) && nest_is_busy(fmt(s), pt, at.level, at.e))
 			err = NEST_E_BUSY;
 		else if (kind == NEST_PTE_TABLE)
 			err = AGAIN;
@@ -541,9 +541,10 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq)
 	s.lost = s.any = false;
 
 	for (unsigned l = 0; rq->op == NEST_OP_MAP && l <= rq->cap && !err; l++)
-		err = fmt(&s)->leaf(pt->features, l, rq->attr, &s.proto[l]);
+		err = nest_build(pt, l, 0, rq->attr, &s.proto[l]);
 	/* The cap of a map is the largest level whose entries are aligned like its frames. */
-	if (rq->op == NEST_OP_MAP && !(rq->first & nest_span_mask(fmt(&s), rq->cap)) &&
+	if (!is_exclusive(&s) && rq->op == NEST_OP_MAP &&
+	    !(rq->first & nest_span_mask(fmt(&s), rq->cap)) &&
 	    rq->last - rq->first == nest_span_mask(fmt(&s), rq->cap))
 		s.single = rq->cap;
 	if (!err && is_exclusive(&s) && nest_range_is_borrowed(pt, rq))
