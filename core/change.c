@@ -31,7 +31,7 @@ bool nest_is_contig(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
 	return nest_is_member(nest_fmt_of(pt), pt->features, level, pte);
 }
 
-nest_attr_t nest_leaf_attr(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
+NEST_APART nest_attr_t nest_leaf_attr(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
 {
 	nest_attr_t attr;
 
@@ -59,8 +59,9 @@ NEST_APART int nest_build(const struct nest_pt *pt, unsigned level, nest_pa_t pa
 }
 
 /* The leaf of `level` for what begins `offset` bytes into the leaf `pte` of level `from`. */
-static int rebuild(const struct nest_pt *pt, unsigned from, nest_pte_t pte, unsigned level,
-		   uint64_t offset, nest_attr_t set, nest_attr_t clear, nest_pte_t *out)
+NEST_APART static int rebuild(const struct nest_pt *pt, unsigned from, nest_pte_t pte,
+			      unsigned level, uint64_t offset, nest_attr_t set, nest_attr_t clear,
+			      nest_pte_t *out)
 {
 	return nest_build(pt, level, nest_fmt_of(pt)->leaf_pa(pt->features, from, pte) + offset,
 			  nest_new_attr(nest_leaf_attr(pt, from, pte), set, clear), out);

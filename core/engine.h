@@ -84,7 +84,7 @@ NEST_INLINE int nest_describe(const struct nest_fmt *f, const struct nest_pt *pt
 			      uint64_t off, const nest_pte_t *p, nest_pte_t e,
 			      struct nest_mapping *out)
 {
-	uint64_t mask = nest_span_mask(f, level), i = nest_index(f, pt, level, off);
+	uint64_t mask = nest_span_mask(f, level);
 
 	*out = (struct nest_mapping){ .ia = nest_fmt_off_to_ia(f, pt, off), .level = level };
 	out->kind = nest_kind(f, pt, level, e);
@@ -97,8 +97,11 @@ NEST_INLINE int nest_describe(const struct nest_fmt *f, const struct nest_pt *pt
 			out->attr = nest_leaf_attr(pt, level, e);
 		else if (f->attr(pt->features, level, e, &out->attr) != NEST_OK)
 			out->attr = 0;
-		if (out->contiguous)
+		if (out->contiguous) {
+			const uint64_t i = nest_index(f, pt, level, off);
+
 			out->attr |= nest_group_status(pt, &p[-(ptrdiff_t)i], i, level);
+		}
 	} else if (out->kind == NEST_PTE_MARK) {
 		out->mark = nest_soft_value(e);
 	}

@@ -50,6 +50,9 @@
 #define NEST_SHOW(name, desc)
 #endif
 
+/* Reads memory, and has no other effect than its result. */
+#define NEST_PURE __attribute__((pure))
+
 /* What is out of the ordinary, kept from where it would cost what is ordinary its registers. */
 #define NEST_APART __attribute__((noinline))
 

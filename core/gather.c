@@ -181,11 +181,9 @@ void nest_gather_sync(struct nest_gather *g)
 {
 	if (!g || !g->pt)
 		return;
-	if (g->all)
-		flush(g->pt, 0, 0, g->level_mask, g->leaf_only, true);
-	for (unsigned i = 0; i < g->nr_ranges && !g->all; i++)
+	for (unsigned i = 0; i < (g->all ? 1u : g->nr_ranges); i++)
 		flush(g->pt, g->range[i].first, g->range[i].last, g->level_mask, g->leaf_only,
-		      false);
+		      g->all);
 	for (unsigned i = 0; i < g->nr_items; i++) {
 		if (g->item[i].kind == REPORT)
 			report_leaves(g, &g->item[i]);

@@ -168,13 +168,13 @@ NEST_INLINE bool nest_cas(nest_pte_t *p, nest_pte_t *expected, nest_pte_t v)
 
 NEST_ONCE void *nest_va(const struct nest_pt *pt, nest_pa_t pa);
 NEST_ONCE void nest_sync_entries(const struct nest_pt *pt, const nest_pte_t *p, uint64_t n);
-NEST_ONCE uint64_t nest_span_mask(const struct nest_fmt *f, unsigned level);
+NEST_ONCE NEST_PURE uint64_t nest_span_mask(const struct nest_fmt *f, unsigned level);
 /* Index of the entry for `off` in the table of `level` that holds it. */
-NEST_ONCE uint64_t nest_index(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
-			      uint64_t off);
+NEST_ONCE NEST_PURE uint64_t nest_index(const struct nest_fmt *f, const struct nest_pt *pt,
+					unsigned level, uint64_t off);
 /* Last offset that the table of `level` holding `off` translates. */
-NEST_ONCE uint64_t nest_table_last(const struct nest_fmt *f, const struct nest_pt *pt,
-				   unsigned level, uint64_t off);
+NEST_ONCE NEST_PURE uint64_t nest_table_last(const struct nest_fmt *f, const struct nest_pt *pt,
+					     unsigned level, uint64_t off);
 /*
  * Down to the entry for `off` that is no pointer, or of level `lowest`. Returns its level; it
  * stands at *p and was *e.
@@ -182,14 +182,14 @@ NEST_ONCE uint64_t nest_table_last(const struct nest_fmt *f, const struct nest_p
 NEST_ONCE unsigned nest_walk_to(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
 				unsigned lowest, nest_pte_t **p, nest_pte_t *e);
 /* What an entry that the engine wrote is. A LoongArch directory is never simply invalid. */
-NEST_ONCE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct nest_pt *pt,
-				       unsigned level, nest_pte_t e);
+NEST_ONCE NEST_PURE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct nest_pt *pt,
+						 unsigned level, nest_pte_t e);
 /* Such a word, or one that another CPU has put in an entry while it changes it. */
-NEST_ONCE bool nest_is_busy(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
-			    nest_pte_t e);
+NEST_ONCE NEST_PURE bool nest_is_busy(const struct nest_fmt *f, const struct nest_pt *pt,
+				      unsigned level, nest_pte_t e);
 /* Offset to caller's address and back; NEST_E_RANGE for an address that the table does not hold. */
-NEST_ONCE uint64_t nest_fmt_off_to_ia(const struct nest_fmt *f, const struct nest_pt *pt,
-				      uint64_t off);
+NEST_ONCE NEST_PURE uint64_t nest_fmt_off_to_ia(const struct nest_fmt *f, const struct nest_pt *pt,
+						uint64_t off);
 NEST_ONCE int nest_fmt_ia_to_off(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
 				 uint64_t *off);
 /* A validated range of whole pages, or the error that the public call returns. */

@@ -21,29 +21,29 @@ NEST_ONCE void nest_sync_entries(const struct nest_pt *pt, const nest_pte_t *p, 
 		pt->host->sync(pt->ctx, p, (size_t)(n * sizeof(*p)));
 }
 
-NEST_ONCE uint64_t nest_span_mask(const struct nest_fmt *f, unsigned level)
+NEST_ONCE NEST_PURE uint64_t nest_span_mask(const struct nest_fmt *f, unsigned level)
 {
 	return ((uint64_t)1 << nest_shift(f, level)) - 1;
 }
 
-NEST_ONCE uint64_t nest_index(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
-			      uint64_t off)
+NEST_ONCE NEST_PURE uint64_t nest_index(const struct nest_fmt *f, const struct nest_pt *pt,
+					unsigned level, uint64_t off)
 {
 	uint64_t i = off >> nest_shift(f, level);
 
 	return level == pt->top ? i : i & (((uint64_t)1 << f->index_bits) - 1);
 }
 
-NEST_ONCE uint64_t nest_table_last(const struct nest_fmt *f, const struct nest_pt *pt,
-				   unsigned level, uint64_t off)
+NEST_ONCE NEST_PURE uint64_t nest_table_last(const struct nest_fmt *f, const struct nest_pt *pt,
+					     unsigned level, uint64_t off)
 {
 	if (level == pt->top)
 		return ((uint64_t)1 << pt->ia_bits) - 1;
 	return off | nest_span_mask(f, level + 1);
 }
 
-NEST_ONCE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct nest_pt *pt,
-				       unsigned level, nest_pte_t e)
+NEST_ONCE NEST_PURE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct nest_pt *pt,
+						 unsigned level, nest_pte_t e)
 {
 	if (level > 0 && f->is_table(level, e)) {
 		if (nest_absent_is_table(f) &&
@@ -73,15 +73,15 @@ NEST_ONCE unsigned nest_walk_to(const struct nest_fmt *f, const struct nest_pt *
 	}
 }
 
-NEST_ONCE bool nest_is_busy(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
-			    nest_pte_t e)
+NEST_ONCE NEST_PURE bool nest_is_busy(const struct nest_fmt *f, const struct nest_pt *pt,
+				      unsigned level, nest_pte_t e)
 {
 	return nest_is_limbo(f, level, e) ||
 	       (nest_absent_is_table(f) && nest_is_shared(pt) && e == pt->busy[level]);
 }
 
-NEST_ONCE uint64_t nest_fmt_off_to_ia(const struct nest_fmt *f, const struct nest_pt *pt,
-				      uint64_t off)
+NEST_ONCE NEST_PURE uint64_t nest_fmt_off_to_ia(const struct nest_fmt *f, const struct nest_pt *pt,
+						uint64_t off)
 {
 	switch (f->ia_kind) {
 	case NEST_IA_SIGNED:

@@ -12,7 +12,7 @@ enum {
 	CHANGE_FLAGS = (int)NEST_UNMAP_SPARSE | (int)NEST_NO_SPLIT
 };
 
-static int check_attr(const struct nest_pt *pt, nest_attr_t attr)
+NEST_APART static int check_attr(const struct nest_pt *pt, nest_attr_t attr)
 {
 	if ((attr & ~NEST_ATTR_MASK) || (attr & NEST_MT_MASK) > NEST_MT_DEVICE_STRICT)
 		return NEST_E_INVAL;
@@ -43,7 +43,7 @@ static int begin(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags
  * Without a gather of the caller's, and always in shared mode, flush and free before returning:
  * there, what is not flushed keeps others out.
  */
-static int run(struct nest_pt *pt, nest_operation operation, struct nest_request *rq)
+NEST_APART static int run(struct nest_pt *pt, nest_operation operation, struct nest_request *rq)
 {
 	struct nest_gather own;
 	int err;
@@ -113,9 +113,12 @@ static int map_request(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t 
 	rq->cap = pt->max_leaf;
 	if (field && field - 1 < rq->cap)
 		rq->cap = (uint8_t)(field - 1);
-	while (rq->cap && ((rq->delta & nest_span_mask(nest_fmt_of(pt), rq->cap)) ||
-			   size <= nest_span_mask(nest_fmt_of(pt), rq->cap)))
-		rq->cap--;
+	for (; rq->cap; rq->cap--) {
+		const uint64_t mask = nest_span_mask(nest_fmt_of(pt), rq->cap);
+
+		if (size > mask && !(rq->delta & mask))
+			break;
+	}
 	if (pt->host->allow && !pt->host->allow(pt->ctx, pa, size, attr))
 		return NEST_E_DENIED;
 	return NEST_OK;

@@ -39,7 +39,8 @@ static int new_table(struct nest_pt *pt, unsigned level, uint64_t size, nest_pa_
 /* Does an absent directory point to an all-absent table? */
 static bool needs_invalid_tables(const struct nest_fmt *f, uint32_t features)
 {
-	return f->absent(features, 1, 0) != f->absent(features, 1, NEST_BIT(f->page_shift));
+	return NEST_HAS_FRESH &&
+	       f->absent(features, 1, 0) != f->absent(features, 1, NEST_BIT(f->page_shift));
 }
 
 /* Take over what the caller asks for, or refuse it. */
@@ -125,7 +126,7 @@ static int make_absent(struct nest_pt *pt)
 NEST_APART static void reset(struct nest_pt *pt)
 {
 	*pt = (struct nest_pt){ .root = NEST_PA_NONE, .pinned = NEST_PA_NONE };
-	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++)
+	for (unsigned l = 0; NEST_HAS_FRESH && l < NEST_MAX_LEVELS; l++)
 		pt->invalid[l] = NEST_PA_NONE;
 }
 
@@ -173,7 +174,7 @@ void nest_pt_destroy(struct nest_pt *pt)
 		return;
 	if (pt->root != NEST_PA_NONE)
 		free_tables(pt);
-	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++) {
+	for (unsigned l = 0; NEST_HAS_FRESH && l < NEST_MAX_LEVELS; l++) {
 		if (pt->invalid[l] != NEST_PA_NONE)
 			pt->host->free(pt->ctx, pt->invalid[l], (size_t)nest_table_size(pt));
 	}

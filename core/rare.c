@@ -158,7 +158,7 @@ int nest_operate_merge(struct nest_pt *pt, const struct nest_request *rq)
 /* Two bits a root entry: linked with another table; and owned by that one. */
 enum { PINNED = 1, BORROWED = 2 };
 
-static bool root_flag(const struct nest_pt *pt, uint64_t i, unsigned flag)
+NEST_APART static bool root_flag(const struct nest_pt *pt, uint64_t i, unsigned flag)
 {
 	const uint8_t *map;
 
@@ -187,12 +187,11 @@ bool nest_is_borrowed(const struct nest_pt *pt, uint64_t i)
 
 bool nest_range_is_borrowed(const struct nest_pt *pt, const struct nest_request *rq)
 {
-	const struct nest_fmt *f = nest_fmt_of(pt);
-	uint64_t last = nest_index(f, pt, pt->top, rq->last);
+	const unsigned shift = nest_shift(nest_fmt_of(pt), pt->top);
 
 	if (pt->pinned == NEST_PA_NONE)
 		return false;
-	for (uint64_t i = nest_index(f, pt, pt->top, rq->first); i <= last; i++) {
+	for (uint64_t i = rq->first >> shift; i <= rq->last >> shift; i++) {
 		if (nest_is_borrowed(pt, i))
 			return true;
 	}

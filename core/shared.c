@@ -98,17 +98,23 @@ static void gather_fresh(const struct shared *s, uint64_t first, uint64_t last, 
 
 /* ---- Locks ---- */
 
-static bool lock(const struct shared *s, const struct place *at)
+/* Put `to` in place of what the decision was made on; false: it has changed meanwhile. */
+NEST_APART static bool swap(const struct shared *s, const struct place *at, nest_pte_t to)
 {
 	nest_pte_t e = at->e;
 
-	if (!nest_cas(&at->t[at->i], &e, s->pt->busy[at->level]))
+	if (!nest_cas(&at->t[at->i], &e, to))
 		return false;
 	nest_sync_entries(s->pt, &at->t[at->i], 1);
 	return true;
 }
 
-static void unlock(const struct shared *s, const struct place *at, nest_pte_t to)
+static bool lock(const struct shared *s, const struct place *at)
+{
+	return swap(s, at, s->pt->busy[at->level]);
+}
+
+NEST_APART static void unlock(const struct shared *s, const struct place *at, nest_pte_t to)
 {
 	nest_store(&at->t[at->i], to);
 	nest_sync_entries(s->pt, &at->t[at->i], 1);
@@ -185,13 +191,10 @@ static bool take(struct shared *s, const struct place *at)
 /* Put `to` in place of nothing, or of a mark. */
 static int install(const struct shared *s, const struct place *at, nest_pte_t to)
 {
-	nest_pte_t e = at->e;
-
-	if (s->dry || e == to)
+	if (s->dry || at->e == to)
 		return NEST_OK;
-	if (!nest_cas(&at->t[at->i], &e, to))
+	if (!swap(s, at, to))
 		return AGAIN;
-	nest_sync_entries(s->pt, &at->t[at->i], 1);
 	if (fmt(s)->is_leaf(at->level, to))
 		gather_fresh(s, at->off, at->stop, at->level);
 	return NEST_OK;
@@ -218,16 +221,38 @@ static void fill_table(const struct shared *s, struct place *at, nest_pte_t *t)
 	nest_sync_entries(s->pt, t, (uint64_t)1 << fmt(s)->index_bits);
 }
 
+/* Fill the table t and put `to`, that points to it, in place; false: the entry has changed. */
+static bool link_table(const struct shared *s, struct place *at, nest_pte_t *t, nest_pte_t to)
+{
+	const bool leaf = fmt(s)->is_leaf(at->level, at->e);
+	const bool breaks = leaf &&
+			    (!is_exclusive(s) || needs_break(s, at->level, at->e, to, true));
+	const uint64_t first = at->off & ~nest_span_mask(fmt(s), at->level);
+	const uint64_t last = at->off | nest_span_mask(fmt(s), at->level);
+
+	if (breaks && !lock(s, at))
+		return false;
+	if (breaks)
+		nest_flush_now(s->pt, first, last, at->level, true);
+	fill_table(s, at, t);
+	if (breaks)
+		unlock(s, at, to);
+	else if (!swap(s, at, to))
+		return false;
+	else if (leaf)
+		nest_gather_range(s->rq->gather, first, last, at->level);
+	if (nest_fresh_flush(fmt(s), s->pt->features)) {
+		s->rq->gather->leaf_only = false;
+		gather_fresh(s, first, last, at->level);
+	}
+	return true;
+}
+
 /* A table in place of an entry that is treated in parts. */
 static int open_entry(struct shared *s, struct place *at)
 {
 	const struct nest_request *rq = s->rq;
-	const bool leaf = fmt(s)->is_leaf(at->level, at->e);
-	const uint64_t first = at->off & ~nest_span_mask(fmt(s), at->level);
-	const uint64_t last = at->off | nest_span_mask(fmt(s), at->level);
-	nest_pte_t to, e = at->e;
 	nest_pa_t table;
-	bool breaks;
 	int err = NEST_OK;
 
 	if (s->dry) {
@@ -240,33 +265,15 @@ static int open_entry(struct shared *s, struct place *at)
 		s->need += nest_tables_below(fmt(s), at->level, a, b, rq->cap);
 		return NEST_OK;
 	}
-	if (!s->spare.count)
+	/* Another CPU may have taken out a table that was there when they were counted. */
+	if (!is_exclusive(s) && !s->spare.count)
 		err = nest_prepare(s->pt, &s->spare, 1);
 	if (err)
 		return err;
 	table = nest_take(s->pt, &s->spare);
-	to = fmt(s)->table(s->pt->features, table);
-	breaks = leaf && (!is_exclusive(s) || needs_break(s, at->level, e, to, true));
-	if (breaks && !lock(s, at)) {
+	if (!link_table(s, at, nest_va(s->pt, table), fmt(s)->table(s->pt->features, table))) {
 		nest_put(s->pt, &s->spare, table);
 		return AGAIN;
-	}
-	if (breaks)
-		nest_flush_now(s->pt, first, last, at->level, true);
-	fill_table(s, at, nest_va(s->pt, table));
-	if (breaks) {
-		unlock(s, at, to);
-	} else if (!nest_cas(&at->t[at->i], &e, to)) {
-		nest_put(s->pt, &s->spare, table);
-		return AGAIN;
-	} else {
-		nest_sync_entries(s->pt, &at->t[at->i], 1);
-	}
-	if (leaf && !breaks)
-		nest_gather_range(rq->gather, first, last, at->level);
-	if (nest_fresh_flush(fmt(s), s->pt->features)) {
-		rq->gather->leaf_only = false;
-		gather_fresh(s, first, last, at->level);
 	}
 	return at->stop + 1 == at->off ? AGAIN : NEST_OK;
 }
@@ -301,11 +308,13 @@ static int recode(const struct shared *s, const struct place *at, nest_pte_t *to
 static int change(const struct shared *s, const struct place *at, nest_pte_t to)
 {
 	const bool same = s->rq->op == NEST_OP_PROTECT && !(s->rq->clear & NEST_MT_MASK);
-	nest_pte_t e = at->e;
 
-	if (s->dry || to == e)
+	if (s->dry || to == at->e)
 		return NEST_OK;
-	if (needs_break(s, at->level, e, to, same)) {
+	if (!needs_break(s, at->level, at->e, to, same)) {
+		if (!swap(s, at, to))
+			return AGAIN;
+	} else {
 		if (!lock(s, at))
 			return AGAIN;
 		nest_flush_now(s->pt, at->off, at->stop, at->level, true);
@@ -313,10 +322,6 @@ static int change(const struct shared *s, const struct place *at, nest_pte_t to)
 		gather_fresh(s, at->off, at->stop, at->level);
 		if (s->rq->op == NEST_OP_PROTECT)
 			return NEST_OK;
-	} else if (nest_cas(&at->t[at->i], &e, to)) {
-		nest_sync_entries(s->pt, &at->t[at->i], 1);
-	} else {
-		return AGAIN;
 	}
 	gather_old(s, at);
 	return NEST_OK;
@@ -358,25 +363,20 @@ static int do_leaf(struct shared *s, struct place *at)
 static int do_hole(struct shared *s, struct place *at, bool mark)
 {
 	const struct nest_request *rq = s->rq;
-	const bool fits = is_whole(s, at) && at->level <= rq->cap;
+	const bool whole = is_whole(s, at);
 
-	switch (rq->op) {
-	case NEST_OP_MAP:
-		return fits ? install(s, at, new_leaf(s, at->level, at->off)) : open_entry(s, at);
-	case NEST_OP_MARK:
-		return fits ? install(s, at, rq->word) : open_entry(s, at);
-	case NEST_OP_UNMAP:
-		if (!(rq->flags & NEST_UNMAP_SPARSE))
-			return NEST_E_NOTMAPPED;
-		if (!mark)
-			return NEST_OK;
-		return is_whole(s, at) ? install(s, at, s->pt->absent[at->level])
-				       : open_entry(s, at);
-	case NEST_OP_PROTECT:
-		return rq->flags & NEST_UNMAP_SPARSE ? NEST_OK : NEST_E_NOTMAPPED;
-	default:
-		return NEST_OK;
+	if (rq->op == NEST_OP_MAP || rq->op == NEST_OP_MARK) {
+		if (!whole || at->level > rq->cap)
+			return open_entry(s, at);
+		return install(s, at,
+			       rq->op == NEST_OP_MARK ? rq->word : new_leaf(s, at->level, at->off));
 	}
+	/* A split is sparse. */
+	if (!(rq->flags & NEST_UNMAP_SPARSE))
+		return NEST_E_NOTMAPPED;
+	if (rq->op != NEST_OP_UNMAP || !mark)
+		return NEST_OK;
+	return whole ? install(s, at, s->pt->absent[at->level]) : open_entry(s, at);
 }
 
 /* ---- Tables that have become empty ---- */
@@ -404,7 +404,7 @@ static bool freeze(const struct shared *s, nest_pte_t *t, unsigned level)
 /* Does t look as if it held nothing? Entry i's neighbours are the likeliest to be there. */
 static bool looks_empty(const struct shared *s, const nest_pte_t *t, unsigned level, uint64_t i)
 {
-	const uint64_t n = nest_entries(fmt(s), s->pt, level);
+	const uint64_t n = NEST_BIT(fmt(s)->index_bits);
 
 	for (uint64_t k = 0; k < n; k++) {
 		if (nest_load(&t[(i + k) & (n - 1)]) != s->pt->absent[level])
