@@ -2,7 +2,8 @@
 #
 # Turns NEST_FORMATS (names, or "all") into NEST_STAGE1_SOURCES, NEST_STAGE2_SOURCES,
 # NEST_FORMAT_LIST, the initialiser of nest_formats[], and NEST_HAS, definitions that leave out of
-# the engine what they do not need and what is not wanted.
+# the engine what they do not need and what is not wanted, and tell it the only format if there is
+# one.
 
 set(NEST_FORMATS "all" CACHE STRING "Formats to build in: names of nest_format_by_name(), or all")
 
@@ -56,3 +57,8 @@ foreach(part IN ITEMS SHARED CONTIG BREAK FRESH)
 		list(APPEND NEST_HAS NEST_HAS_${part}=0)
 	endif()
 endforeach()
+list(LENGTH symbols count)
+if(count EQUAL 1)
+	string(REPLACE "&" "" only ${symbols})
+	list(APPEND NEST_HAS NEST_ONLY=${only})
+endif()

@@ -5,13 +5,16 @@
 A program is linked of core/ and one format, with sections that nothing refers to left out:
 
   tables   the calls that build and keep tables (init, destroy, map, unmap, protect, query, gather),
-           configured with NEST_FORMATS=<format> NEST_SHARED=OFF NEST_CONTIG=OFF
+           configured with NEST_FORMATS=<format> NEST_SHARED=OFF NEST_CONTIG=OFF and link-time
+           optimisation
   default  the same calls, configured with NEST_FORMATS=<format> alone
   every    every call of core/, configured with NEST_FORMATS=<format> alone
 
-The frame is the largest that one function takes, by the compiler's -fstack-usage. The stack is that
-of the deepest chain of calls, host callbacks aside; who calls whom is read from the code. A call by pointer is taken for one to any operation or entry function of the engine
-that can stand there; a function that calls itself, for one call a level.
+The frame is the largest that one function takes, as the compiler tells (-fstack-usage, or the
+.stack_sizes of clang's link-time optimisation). The stack is that of the deepest chain of calls,
+host callbacks aside; who calls whom is read from the code. A call by pointer is taken for one to any
+operation or entry function of the engine that can stand there; a function that calls itself, for
+one call a level.
 """
 import argparse
 import concurrent.futures
@@ -77,15 +80,22 @@ POINTED = [(re.compile(a), re.compile(b)) for a, b in (
 NUMBER = r"\.\d+"
 
 
-def usage(objects):
-    """By function, copies together: bytes of stack, as the compiler told beside the objects."""
+def usage(files):
+    """By function, copies together: bytes of stack, as -fstack-usage told."""
     result = {}
-    for path in (o.with_suffix(".su") for o in objects):
-        for line in path.read_text().splitlines() if path.exists() else ():
+    for path in files:
+        for line in path.read_text().splitlines():
             where, size, _ = line.split("\t")
             name = re.sub(NUMBER, "", where.rsplit(":", 1)[1])
             result[name] = max(int(size), result.get(name, 0))
     return result
+
+
+def stack_sizes(program):
+    """The same, as the program's own .stack_sizes tell."""
+    text = run("llvm-readobj-19", "--stack-sizes", program)
+    return {m[1]: int(m[2], 16) for m in
+            re.finditer(r"Functions: \[(\S+)\]\s+Size: (0x[0-9A-Fa-f]+)", text)}
 
 
 def calls_of(program, taken):
@@ -146,40 +156,53 @@ def every_call():
     return sorted(set(calls))
 
 
-def compile_core(job, parts):
-    """The objects of core/ with these parts, and where they lie."""
+def link(job, name, parts, programs, together):
+    """
+    Compile core/ and this format with these parts, `together`: with link-time optimisation; for
+    each of the programs, lists of calls: (text, data, bss, frame, stack, chain). And the objects.
+    """
     (compiler, isa, command), opt, _, directory = job
+    symbol, source, _ = FORMATS[name]
     here = pathlib.Path(tempfile.mkdtemp(dir=directory, prefix=f"{compiler}-{isa}-{opt}-"))
-    flags = [f"-DNEST_HAS_{part}=0" for part in PARTS if part not in parts] + [f"-{opt}"]
+    flags = [*FLAGS, f"-DNEST_ONLY={symbol}", f"-{opt}"]
+    flags += [f"-DNEST_HAS_{part}=0" for part in PARTS if part not in parts]
+    flags += ["-flto"] if together else []
     objects = []
-    for path in [*sorted(ROOT.glob("core/*.c")), ROOT / "tests/size/structs.c"]:
+    for path in [*sorted(ROOT.glob("core/*.c")), ROOT / source]:
         objects.append(here / (path.stem + ".o"))
-        run(*command, *FLAGS, *flags, "-c", path, "-o", objects[-1])
-    return here, [*command, *FLAGS, *flags], objects
+        run(*command, *flags, "-c", path, "-o", objects[-1])
+    results = []
+    for calls in programs:
+        program = here / "program"
+        options = ["--gc-sections", "--unresolved-symbols=ignore-all", "-e", CALLS[0],
+                   *sum((["-u", f] for f in [*calls, symbol]), [])]
+        if together and compiler == "gcc":
+            run(*command, *flags, "-nostdlib", "-static", "-no-pie",
+                *("-Wl," + ",".join(o) for o in (options[:2], options[2:])),
+                "-o", program, *objects)
+            taken = usage(here.glob("program*.su"))
+        else:
+            run("ld.lld-19", *options, *(["-mllvm", "-stack-size-section"] if together else []),
+                "-o", program, *objects)
+            taken = stack_sizes(program) if together else usage(here.glob("*.su"))
+        results.append([*sections(program), *deepest(program, taken, calls)])
+    return results
 
 
 def measure(job):
     """
-    Lines of the table, for the formats with the same needs: names, then (text, data, bss, frame,
-    stack, chain) of each program. And the size of the structs.
+    Lines of the table, for the formats with the same needs: names, then the figures of each
+    program. And the size of the structs.
     """
-    (compiler, isa, _), opt, names, directory = job
+    (compiler, isa, command), opt, names, directory = job
     needs = FORMATS[names[0]][2]
-    lines = [[compiler, isa, name, opt] for name in names]
-    for parts, programs in (([n for n in needs if n != "CONTIG"], [CALLS]),
-                            ([*needs, "SHARED"], [CALLS, every_call()])):
-        here, compile_one, objects = compile_core(job, parts)
-        for line, name in zip(lines, names):
-            symbol, source, _ = FORMATS[name]
-            run(*compile_one, "-c", ROOT / source, "-o", here / "one-format.o")
-            taken = usage([here / "one-format.o", *objects])
-            for calls in programs:
-                linked = here / "program"
-                run("ld.lld-19", "--gc-sections", "--unresolved-symbols=ignore-all",
-                    "-e", CALLS[0], *sum((["-u", f] for f in [*calls, symbol]), []),
-                    "-o", linked, here / "one-format.o", *objects)
-                line.append([*sections(linked), *deepest(linked, taken, calls)])
-    symbols = run("llvm-nm-19", "-S", here / "structs.o")
+    lines = [[compiler, isa, name, opt,
+              *link(job, name, [n for n in needs if n != "CONTIG"], [CALLS], True),
+              *link(job, name, [*needs, "SHARED"], [CALLS, every_call()], False)]
+             for name in names]
+    structs = pathlib.Path(tempfile.mkdtemp(dir=directory)) / "structs.o"
+    run(*command, *FLAGS, "-c", ROOT / "tests/size/structs.c", "-o", structs)
+    symbols = run("llvm-nm-19", "-S", structs)
     return lines, {m[2]: int(m[1], 16) for m in
                    re.finditer(r"^\w+ (\w+) \w sizeof_(\w+)$", symbols, re.M)}
 
