@@ -317,6 +317,16 @@ NEST_INLINE bool nest_is_limbo(const struct nest_fmt *f, unsigned level, nest_pt
 	       !f->is_table(level, e);
 }
 
+/*
+ * Is it enough to flush leaves where a page is fresh? Not in shared mode where a hole is a way
+ * through a table of nothing: the call that has linked another table there may not have flushed
+ * yet, and walkers may still take the old way.
+ */
+NEST_INLINE bool nest_fresh_is_leaf(const struct nest_fmt *f, const struct nest_pt *pt)
+{
+	return !nest_is_shared(pt) || !nest_absent_is_table(f);
+}
+
 /* So often a call goes back to the root before it gives up with NEST_E_BUSY. */
 enum { NEST_TRIES = 1024 };
 

@@ -29,10 +29,11 @@ NEST_INLINE bool nest_is_few(const struct nest_fmt *f, const struct nest_pt *pt,
 }
 
 /* The flush of pages that stood in entries of level 0. */
-NEST_INLINE void nest_flush_pages(const struct nest_pt *pt, nest_ia_t ia, uint64_t size)
+NEST_INLINE void nest_flush_pages(const struct nest_pt *pt, nest_ia_t ia, uint64_t size,
+				  bool leaf_only)
 {
 	const struct nest_flush what = {
-		.ia = ia, .size = size, .vmid = pt->vmid, .level_mask = 1, .leaf_only = true
+		.ia = ia, .size = size, .vmid = pt->vmid, .level_mask = 1, .leaf_only = leaf_only
 	};
 
 	pt->host->tlb_flush(pt->ctx, &what);
@@ -147,7 +148,7 @@ NEST_INLINE bool nest_map_page(const struct nest_fmt *f, struct nest_pt *pt, nes
 	    !nest_put_page(f, pt, p, e, nest_memo_bits(memo) | f->pa_bits(0, pa)))
 		return false;
 	if (nest_fresh_flush(f, pt->features))
-		nest_flush_pages(pt, ia, size);
+		nest_flush_pages(pt, ia, size, nest_fresh_is_leaf(f, pt));
 	return true;
 }
 
@@ -174,7 +175,7 @@ NEST_INLINE bool nest_unmap_page(const struct nest_fmt *f, struct nest_pt *pt, n
 	if (!nest_find_leaf(f, pt, off, &p, &e) || nest_is_alone(f, pt, off, p, 1))
 		return false;
 	nest_store_relaxed(p, pt->absent[0]);
-	nest_flush_pages(pt, ia, size);
+	nest_flush_pages(pt, ia, size, true);
 	return true;
 }
 
@@ -244,7 +245,7 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 		if (gather && !nest_is_shared(pt))
 			nest_gather_range(gather, off, off + size - 1, 0);
 		else
-			nest_flush_pages(pt, ia, size);
+			nest_flush_pages(pt, ia, size, nest_fresh_is_leaf(f, pt));
 	}
 	return true;
 }
@@ -278,7 +279,7 @@ NEST_INLINE bool nest_unmap_few(const struct nest_fmt *f, struct nest_pt *pt, ne
 	if (gather)
 		nest_gather_range(gather, off, off + size - 1, 0);
 	else
-		nest_flush_pages(pt, ia, size);
+		nest_flush_pages(pt, ia, size, true);
 	return true;
 }
 

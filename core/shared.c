@@ -91,9 +91,12 @@ static bool needs_break(const struct shared *s, unsigned level, nest_pte_t from,
 /* What was invalid until now may be in a TLB as such. */
 static void gather_fresh(const struct shared *s, uint64_t first, uint64_t last, unsigned level)
 {
-	if (nest_fresh_flush(fmt(s), s->pt->features))
-		nest_gather_range(s->rq->gather, first, last,
-				  nest_cached_level(fmt(s), s->pt->features, level));
+	if (!nest_fresh_flush(fmt(s), s->pt->features))
+		return;
+	if (!nest_fresh_is_leaf(fmt(s), s->pt))
+		s->rq->gather->leaf_only = false;
+	nest_gather_range(s->rq->gather, first, last,
+			  nest_cached_level(fmt(s), s->pt->features, level));
 }
 
 /* ---- Locks ---- */

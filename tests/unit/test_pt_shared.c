@@ -201,6 +201,50 @@ static void a_table_goes_from_under_a_call(void **state)
 }
 
 /* Another CPU takes a page of the range away, behind where the call has come to. */
+/*
+ * One CPU has linked a table and not flushed yet; another maps a page in it. Where a hole is a way
+ * through a table of nothing, walkers may still take that way, so it has to be flushed for the
+ * page.
+ */
+static uint64_t fresh_size;
+
+static void for_a_fresh_page(struct arena *a, const struct nest_flush *what)
+{
+	a->on_flush = NULL;
+	met++;
+	CHECK_EQ(what->ia, 8 * f.page);
+	CHECK_EQ(what->size, fresh_size);
+	CHECK_EQ(what->leaf_only, f.pt.format == &nest_fmt_riscv_g);
+}
+
+static void before_the_table_is_flushed(struct arena *a, const struct nest_flush *what)
+{
+	CHECK(!what->leaf_only);
+	met++;
+	a->on_flush = for_a_fresh_page;
+	CHECK_OK(nest_pt_map(&f.pt, 8 * f.page, 0x1000000 + 8 * f.page, fresh_size, f.attr, 0,
+			     NULL));
+	check_maps(&f, 8 * f.page, 0x1000000 + 8 * f.page, f.attr);
+}
+
+static void a_page_in_a_table_that_is_not_flushed(void **state)
+{
+	static const struct nest_format *const formats[] = { &nest_fmt_loongarch_s2_16k,
+							     &nest_fmt_loongarch_s1_4k,
+							     &nest_fmt_riscv_g };
+
+	(void)state;
+	for (unsigned i = 0; i < 6; i++) {
+		open_shared(formats[i / 2]);
+		fresh_size = (1 + i % 2) * f.page;
+		f.a.on_flush = before_the_table_is_flushed;
+		met = 0;
+		CHECK_OK(nest_pt_map(&f.pt, 0, 0x1000000, f.page, f.attr, 0, NULL));
+		CHECK_EQ(met, 2);
+		close_shared();
+	}
+}
+
 static void in_the_midst(struct arena *a, const struct nest_flush *what)
 {
 	(void)what;
@@ -285,6 +329,7 @@ int main(void)
 		cmocka_unit_test(a_page_on_its_way_out_is_busy),
 		cmocka_unit_test(an_empty_table_goes),
 		cmocka_unit_test(a_table_goes_from_under_a_call),
+		cmocka_unit_test(a_page_in_a_table_that_is_not_flushed),
 		cmocka_unit_test(a_race_tells_how_far_it_came),
 		cmocka_unit_test(epochs),
 	};
