@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shared mode: changes by many CPUs at once, without a lock around them.
+ * Shared mode: changes by many CPUs at once, without a lock around them. In builds for size without
+ * contiguous groups also exclusive mode, where nobody else changes anything: then nothing need be
+ * locked but what the format asks to break, and flushes are gathered.
  *
  * An entry changes by compare-and-exchange, from what the decision was made on. Where it must be
  * invalid meanwhile (a page goes, its size changes, the format asks for break-before-make) it is

@@ -142,6 +142,8 @@ void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid);
  * features allow. Marks in the range are overwritten.
  * Flags: NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL, NEST_MAP_REPLACE or NEST_MAP_SKIP_MAPPED,
  * NEST_NO_SPLIT.
+ * A block is put in place of a table that is not empty in exclusive mode, unless the library was
+ * compiled for size without contiguous groups; elsewhere its pages are replaced one by one.
  * NEST_E_MAPPED: something is mapped there (neither REPLACE nor SKIP_MAPPED given).
  * NEST_E_UNSUPPORTED: the attributes cannot be expressed. NEST_E_DENIED: host.allow refused, or the
  * range touches top-level entries linked from another table. NEST_E_HUGE. NEST_E_NOMEM.

@@ -33,6 +33,7 @@
 
 #include <cmocka.h>
 
+#include "core/fmt.h"
 #include "toy_world.h"
 
 /* One byte an entry, a table's entries after its own; the root has none. */
@@ -361,7 +362,7 @@ static void start(struct world *w, const struct toy_variant *variant)
 	world_start(w, variant);
 	world_go(w, &(struct step){ .kind = MAP, .count = 1, .attr = NEST_RWX });
 	world_go(w, &(struct step){ .kind = UNMAP, .count = 1 });
-	assert_int_not_equal(w->pt.page_made, 0);
+	assert_true(NEST_SMALL || w->pt.page_made);
 }
 
 static void explore(const struct toy_variant *variant, unsigned depth, bool everything)
@@ -405,8 +406,10 @@ static bool everything;
 static void every_sequence_of_operations(void **state)
 {
 	(void)state;
-	for (unsigned v = 0; v < TOY_VARIANTS; v++)
-		explore(&toy_variants[v], depth, everything);
+	for (unsigned v = 0; v < TOY_VARIANTS; v++) {
+		if (NEST_HAS_CONTIG || !toy_variants[v].features)
+			explore(&toy_variants[v], depth, everything);
+	}
 }
 
 int main(int argc, char **argv)

@@ -245,6 +245,27 @@ static void a_page_in_a_table_that_is_not_flushed(void **state)
 	}
 }
 
+static bool only_the_first(void *ctx, nest_pa_t pa, uint64_t size, nest_attr_t attr)
+{
+	(void)ctx, (void)attr;
+	return pa + size <= 0x1000000 + f.page;
+}
+
+static void what_the_host_denies_changes_nothing(void **state)
+{
+	(void)state;
+	open_shared(&nest_fmt_ept);
+	CHECK_OK(nest_pt_map(&f.pt, 0, 0x1000000, 2 * f.page, f.attr & ~f.w, 0, NULL));
+	f.a.host.allow = only_the_first;
+	CHECK_RC(nest_pt_protect(&f.pt, 0, 2 * f.page, f.w, 0, 0, NULL), NEST_E_DENIED);
+	check_maps(&f, 0, 0x1000000, f.attr & ~f.w);
+	check_maps(&f, f.page, 0x1000000 + f.page, f.attr & ~f.w);
+	CHECK_OK(nest_pt_protect(&f.pt, 0, f.page, f.w, 0, 0, NULL));
+	check_maps(&f, 0, 0x1000000, f.attr);
+	f.a.host.allow = NULL;
+	close_shared();
+}
+
 static void in_the_midst(struct arena *a, const struct nest_flush *what)
 {
 	(void)what;
@@ -330,6 +351,7 @@ int main(void)
 		cmocka_unit_test(an_empty_table_goes),
 		cmocka_unit_test(a_table_goes_from_under_a_call),
 		cmocka_unit_test(a_page_in_a_table_that_is_not_flushed),
+		cmocka_unit_test(what_the_host_denies_changes_nothing),
 		cmocka_unit_test(a_race_tells_how_far_it_came),
 		cmocka_unit_test(epochs),
 	};
