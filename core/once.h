@@ -6,8 +6,6 @@
 #ifndef NEST_CORE_ONCE_H
 #define NEST_CORE_ONCE_H
 
-#include "core/internal.h"
-
 NEST_ONCE void *nest_va(const struct nest_pt *pt, nest_pa_t pa)
 {
 	const struct nest_view v = nest_view(pt);

@@ -115,14 +115,14 @@ enum { LIMBO_HOST, LIMBO_CTX, LIMBO_PA, LIMBO_SIZE };
 
 uint64_t nest_limbo_get(const nest_pte_t *t, unsigned i)
 {
-	return nest_soft_value(nest_load(&t[2 * i])) | nest_soft_value(nest_load(&t[2 * i + 1]))
-							       << 32;
+	return nest_soft_value(nest_load(&t[(size_t)2 * i])) |
+	       nest_soft_value(nest_load(&t[(size_t)2 * i + 1])) << 32;
 }
 
 void nest_limbo_set(nest_pte_t *t, unsigned i, uint64_t value, nest_pte_t soft_bits)
 {
-	nest_store(&t[2 * i], nest_soft_word(NEST_SOFT_LIMBO, (uint32_t)value) | soft_bits);
-	nest_store(&t[2 * i + 1], nest_soft_word(NEST_SOFT_LIMBO, value >> 32) | soft_bits);
+	nest_store(&t[(size_t)2 * i], nest_soft_word(NEST_SOFT_LIMBO, (uint32_t)value) | soft_bits);
+	nest_store(&t[(size_t)2 * i + 1], nest_soft_word(NEST_SOFT_LIMBO, value >> 32) | soft_bits);
 }
 
 static void limbo_end(void *arg)

@@ -470,7 +470,7 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 
 	*stop = off - 1;
 	at.level = nest_walk_to(fmt(s), pt, off, 0, &at.t, &at.e);
-	at.t -= nest_index(fmt(s), pt, at.level, off);
+	at.t = &at.t[-(ptrdiff_t)nest_index(fmt(s), pt, at.level, off)];
 	if (at.level < s->single) {
 		s->lost = !s->dry;
 		if (s->lost)
