@@ -465,12 +465,13 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 {
 	struct nest_pt *pt = s->pt;
 	struct place at;
+	nest_pte_t *found;
 	uint64_t end;
 	int err = NEST_OK;
 
 	*stop = off - 1;
-	at.level = nest_walk_to(fmt(s), pt, off, 0, &at.t, &at.e);
-	at.t = &at.t[-(ptrdiff_t)nest_index(fmt(s), pt, at.level, off)];
+	at.level = nest_walk_to(fmt(s), pt, off, 0, &found, &at.e);
+	at.t = &found[-(ptrdiff_t)nest_index(fmt(s), pt, at.level, off)];
 	if (at.level < s->single) {
 		s->lost = !s->dry;
 		if (s->lost)
