@@ -87,18 +87,6 @@ nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old,
 	return pt->absent[level];
 }
 
-/*
- * Does the change need a break? FEAT_BBM level 2 spares it only where frames and memory types stay
- * the same, so that it does not matter which entry the TLB has kept.
- */
-static bool breaks(const struct nest_pt *pt, unsigned level, nest_pte_t from, nest_pte_t to,
-		   bool same)
-{
-	uint32_t features = same ? pt->features : pt->features & ~NEST_FEAT_BBM2;
-
-	return nest_needs_break(nest_fmt_of(pt), features, level, from, to);
-}
-
 nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
 		       nest_pte_t to, bool same, bool *flushed)
 {
@@ -110,7 +98,7 @@ nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned l
 	bool to_valid = to_kind == NEST_PTE_LEAF || to_kind == NEST_PTE_TABLE;
 
 	*flushed = false;
-	if (from_valid && to_valid && breaks(pt, level, e, to, same)) {
+	if (from_valid && to_valid && nest_breaks(pt, level, e, to, same)) {
 		off &= ~nest_span_mask(f, level);
 		e = nest_exchange(&t[i], pt->absent[level]);
 		nest_sync_entries(pt, &t[i], 1);
@@ -204,7 +192,7 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 			}
 			nest_gather_range(g, off, last, nest_cached_level(f, pt->features, level));
 		}
-	} else if (breaks(pt, level, old, to, same)) {
+	} else if (nest_breaks(pt, level, old, to, same)) {
 		was = nest_exchange(&t[i], pt->absent[level]);
 		nest_sync_entries(pt, &t[i], 1);
 		nest_flush_now(pt, off, last, level, true);
@@ -323,7 +311,7 @@ static bool group_breaks(const struct nest_pt *pt, unsigned level, nest_pte_t e,
 {
 	const struct nest_fmt *f = nest_fmt_of(pt);
 
-	return breaks(pt, level, f->contig(level, e), f->uncontig(level, e, 0), same);
+	return nest_breaks(pt, level, f->contig(level, e), f->uncontig(level, e, 0), same);
 }
 
 void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
@@ -403,7 +391,7 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 		if (!f->is_leaf(level, e))
 			continue;
 		any = true;
-		needs_break |= e != to && (breaks(pt, level, e, to, false) ||
+		needs_break |= e != to && (nest_breaks(pt, level, e, to, false) ||
 					   (nest_is_contig(pt, level, e) &&
 					    group_breaks(pt, level, e, false)));
 	}

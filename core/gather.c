@@ -129,8 +129,10 @@ static bool has_breaks(const struct nest_fmt *f, uint32_t features)
 {
 	nest_pte_t block;
 
+	if (!NEST_HAS_BREAK)
+		return false;
 	return nest_frames_break(f, features) ||
-	       (NEST_HAS_BREAK && f->leaf(features, 1, NEST_R, &block) == NEST_OK &&
+	       (f->leaf(features, 1, NEST_R, &block) == NEST_OK &&
 		nest_needs_break(f, features, 1, f->table(features, NEST_BIT(f->page_shift)),
 				 block));
 }

@@ -344,9 +344,21 @@ NEST_INLINE bool nest_frames_break(const struct nest_fmt *f, uint32_t features)
 {
 	nest_pte_t leaf;
 
-	return NEST_HAS_BREAK && f->leaf(features, 0, NEST_R, &leaf) == NEST_OK &&
+	return f->leaf(features, 0, NEST_R, &leaf) == NEST_OK &&
 	       nest_needs_break(f, features, 0, leaf,
 				leaf | f->pa_bits(0, NEST_BIT(f->page_shift)));
+}
+
+/*
+ * Does the change need a break? FEAT_BBM level 2 spares it only where frames and memory types stay
+ * the same, so that it does not matter which entry the TLB has kept.
+ */
+NEST_INLINE bool nest_breaks(const struct nest_pt *pt, unsigned level, nest_pte_t from,
+			     nest_pte_t to, bool same)
+{
+	uint32_t features = same ? pt->features : pt->features & ~NEST_FEAT_BBM2;
+
+	return nest_needs_break(nest_fmt_of(pt), features, level, from, to);
 }
 
 /* Bytes of a table, which are those of the smallest page. */

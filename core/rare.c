@@ -17,7 +17,7 @@ int nest_query_any(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *
 	return nest_lookup(nest_fmt_of(pt), pt, ia, out);
 }
 
-#ifdef __OPTIMIZE_SIZE__
+#if NEST_SMALL
 void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item,
 		   nest_pa_t table, unsigned level, uint64_t off)
 {

@@ -30,7 +30,6 @@ enum { AGAIN = 1 };
 
 struct shared {
 	struct nest_pt *pt;
-	const struct nest_fmt *f;
 	const struct nest_request *rq;
 	bool dry;                          /* the first pass */
 	uint64_t need;                     /* tables that it has counted */
@@ -62,7 +61,7 @@ struct place {
 
 static const struct nest_fmt *fmt(const struct shared *s)
 {
-	return NEST_ONE_FORMAT ? nest_fmt_of(s->pt) : s->f;
+	return nest_fmt_of(s->pt);
 }
 
 static bool is_whole(const struct shared *s, const struct place *at)
@@ -81,13 +80,10 @@ static bool is_exclusive(const struct shared *s)
 	return NEST_ENTRYWISE && !nest_is_shared(s->pt);
 }
 
-/* `same`: frames and memory types stay; and what spares a break relies on one CPU's changes. */
-static bool needs_break(const struct shared *s, unsigned level, nest_pte_t from, nest_pte_t to,
-			bool same)
+/* As nest_breaks(). What spares a break relies on one CPU's order of changes. */
+static bool breaks(const struct shared *s, const struct place *at, nest_pte_t to, bool same)
 {
-	const uint32_t spare = is_exclusive(s) && same ? 0 : NEST_FEAT_BBM2;
-
-	return nest_needs_break(fmt(s), s->pt->features & ~spare, level, from, to);
+	return nest_breaks(s->pt, at->level, at->e, to, is_exclusive(s) && same);
 }
 
 /* What was invalid until now may be in a TLB as such. */
@@ -230,17 +226,16 @@ static void fill_table(const struct shared *s, struct place *at, nest_pte_t *t)
 static bool link_table(const struct shared *s, struct place *at, nest_pte_t *t, nest_pte_t to)
 {
 	const bool leaf = fmt(s)->is_leaf(at->level, at->e);
-	const bool breaks = leaf &&
-			    (!is_exclusive(s) || needs_break(s, at->level, at->e, to, true));
+	const bool broken = leaf && (!is_exclusive(s) || breaks(s, at, to, true));
 	const uint64_t first = at->off & ~nest_span_mask(fmt(s), at->level);
 	const uint64_t last = at->off | nest_span_mask(fmt(s), at->level);
 
-	if (breaks && !lock(s, at))
+	if (broken && !lock(s, at))
 		return false;
-	if (breaks)
+	if (broken)
 		nest_flush_now(s->pt, first, last, at->level, true);
 	fill_table(s, at, t);
-	if (breaks)
+	if (broken)
 		unlock(s, at, to);
 	else if (!swap(s, at, to))
 		return false;
@@ -316,7 +311,7 @@ static int change(const struct shared *s, const struct place *at, nest_pte_t to)
 
 	if (s->dry || to == at->e)
 		return NEST_OK;
-	if (!needs_break(s, at->level, at->e, to, same)) {
+	if (!breaks(s, at, to, same)) {
 		if (!swap(s, at, to))
 			return AGAIN;
 	} else {
@@ -539,7 +534,6 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq)
 	int err = NEST_OK;
 
 	s.pt = pt;
-	s.f = NEST_ONE_FORMAT ? NULL : nest_fmt_of(pt);
 	s.rq = rq;
 	s.dry = true;
 	s.need = 0;

@@ -156,12 +156,12 @@ def every_call():
     return sorted(set(calls))
 
 
-def link(job, name, parts, programs, together):
+def link(job, parts, programs, together):
     """
-    Compile core/ and this format with these parts, `together`: with link-time optimisation; for
-    each of the programs, lists of calls: (text, data, bss, frame, stack, chain). And the objects.
+    Compile core/ and the format with these parts, `together`: with link-time optimisation. For
+    each of the programs, lists of calls: (text, data, bss, frame, stack, chain).
     """
-    (compiler, isa, command), opt, _, directory = job
+    (compiler, isa, command), opt, name, directory = job
     symbol, source, _ = FORMATS[name]
     here = pathlib.Path(tempfile.mkdtemp(dir=directory, prefix=f"{compiler}-{isa}-{opt}-"))
     flags = [*FLAGS, f"-DNEST_ONLY={symbol}", f"-{opt}"]
@@ -190,21 +190,21 @@ def link(job, name, parts, programs, together):
 
 
 def measure(job):
-    """
-    Lines of the table, for the formats with the same needs: names, then the figures of each
-    program. And the size of the structs.
-    """
-    (compiler, isa, command), opt, names, directory = job
-    needs = FORMATS[names[0]][2]
-    lines = [[compiler, isa, name, opt,
-              *link(job, name, [n for n in needs if n != "CONTIG"], [CALLS], True),
-              *link(job, name, [*needs, "SHARED"], [CALLS, every_call()], False)]
-             for name in names]
-    structs = pathlib.Path(tempfile.mkdtemp(dir=directory)) / "structs.o"
+    """A line of the table: names, then the figures of each program."""
+    (compiler, isa, _), opt, name, _ = job
+    needs = FORMATS[name][2]
+    return [compiler, isa, name, opt,
+            *link(job, [n for n in needs if n != "CONTIG"], [CALLS], True),
+            *link(job, [*needs, "SHARED"], [CALLS, every_call()], False)]
+
+
+def struct_sizes(command, directory):
+    """Of the public structs, by name."""
+    structs = pathlib.Path(directory) / "structs.o"
     run(*command, *FLAGS, "-c", ROOT / "tests/size/structs.c", "-o", structs)
     symbols = run("llvm-nm-19", "-S", structs)
-    return lines, {m[2]: int(m[1], 16) for m in
-                   re.finditer(r"^\w+ (\w+) \w sizeof_(\w+)$", symbols, re.M)}
+    return {m[2]: int(m[1], 16) for m in
+            re.finditer(r"^\w+ (\w+) \w sizeof_(\w+)$", symbols, re.M)}
 
 
 def main():
@@ -221,28 +221,26 @@ def main():
         if not shutil.which(command[0]):
             sys.exit(f"size: no {command[0]}, for {isa}")
     with tempfile.TemporaryDirectory() as directory:
-        alike = {}
-        for name in options.format or FORMATS:
-            alike.setdefault(tuple(FORMATS[name][2]), []).append(name)
-        jobs = [(t, o, names, directory) for o in ("Os", "O2") for t in tools
-                for names in alike.values()]
-        results = []
+        structs = struct_sizes(tools[0][2], directory)
+        jobs = [(t, o, name, directory) for o in ("Os", "O2") for t in tools
+                for name in options.format or FORMATS]
+        lines = []
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            for result in pool.map(measure, jobs):
-                results.append(result)
-                print(f"\r{len(results)} of {len(jobs)}", end="", file=sys.stderr, flush=True)
+            for line in pool.map(measure, jobs):
+                lines.append(line)
+                print(f"\r{len(lines)} of {len(jobs)}", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
     print("| compiler | ISA | format | -O | tables: text | data | bss | frame | stack "
           "| default: text | stack | every: text | data | bss | frame | stack |")
     print("|" + " --- |" * 16)
-    for compiler, isa, name, opt, tables, default, every in sum((r[0] for r in results), []):
+    for compiler, isa, name, opt, tables, default, every in lines:
         cells = [compiler, isa, name, opt, *tables[:5], default[0], default[4], *every[:5]]
         print("| " + " | ".join(map(str, cells)) + " |")
         if options.chains:
             for program, figures in (("tables", tables), ("default", default), ("every", every)):
                 print(f"{program}: {figures[5]}", file=sys.stderr)
     print("\n| struct | bytes |\n| --- | --- |")
-    for name, size in results[0][1].items():
+    for name, size in structs.items():
         print(f"| `{name}` | {size} |")
 
 

@@ -200,7 +200,6 @@ static void a_table_goes_from_under_a_call(void **state)
 	}
 }
 
-/* Another CPU takes a page of the range away, behind where the call has come to. */
 /*
  * One CPU has linked a table and not flushed yet; another maps a page in it. Where a hole is a way
  * through a table of nothing, walkers may still take that way, so it has to be flushed for the
@@ -266,6 +265,7 @@ static void what_the_host_denies_changes_nothing(void **state)
 	close_shared();
 }
 
+/* Another CPU takes a page of the range away, behind where the call has come to. */
 static void in_the_midst(struct arena *a, const struct nest_flush *what)
 {
 	(void)what;
