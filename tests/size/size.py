@@ -32,7 +32,7 @@ CALLS = ("nest_pt_init nest_pt_destroy nest_pt_map nest_pt_unmap nest_pt_protect
 TOOLCHAINS = [
     ("gcc", "x86_64", ["gcc", "-mno-red-zone", "-mno-sse", "-fcf-protection=none"]),
     ("gcc", "aarch64", ["aarch64-linux-gnu-gcc", "-mgeneral-regs-only"]),
-    ("gcc", "riscv64", ["riscv64-linux-gnu-gcc"]),
+    ("gcc", "riscv64", ["riscv64-linux-gnu-gcc", "-msmall-data-limit=0"]),
     ("clang-19", "x86_64", ["clang-19", "--target=x86_64-none-elf", "-mno-red-zone", "-mno-sse"]),
     ("clang-19", "aarch64", ["clang-19", "--target=aarch64-none-elf", "-mgeneral-regs-only"]),
     ("clang-19", "riscv64", ["clang-19", "--target=riscv64-none-elf", "-march=rv64imac",
