@@ -122,6 +122,12 @@ NEST_INLINE uint64_t nest_map_length(const struct nest_fmt *f, const struct nest
 	return k;
 }
 
+/* What is left where something was removed: nothing, or the mark of a revocation. */
+NEST_INLINE nest_pte_t nest_emptied(const struct nest_job *job, unsigned level)
+{
+	return job->rq->op == NEST_OP_REVOKE ? job->rq->word : job->pt->absent[level];
+}
+
 /*
  * Clear one live entry that holds a leaf, a mark or nothing; with somebody to report to, a whole
  * group that begins there. Returns the entries; *changed: could walkers see it?
@@ -130,12 +136,17 @@ NEST_INLINE uint64_t nest_clear(const struct nest_fmt *f, const struct nest_job 
 				unsigned level, nest_pte_t *t, uint64_t i, uint64_t off,
 				nest_pte_t e, bool *changed)
 {
+	uint64_t n;
+
 	*changed = f->is_leaf(level, e);
 	if (*changed && job->rq->gather->release) {
 		*changed = false; /* its flush is gathered with it */
-		return nest_remove_leaf(job->rq->gather, t, i, level, off);
+		n = nest_remove_leaf(job->rq->gather, t, i, level, off);
+		for (uint64_t k = 0; job->rq->op == NEST_OP_REVOKE && k < n; k++)
+			nest_store_relaxed(&t[i + k], job->rq->word);
+		return n;
 	}
-	nest_store_relaxed(&t[i], job->pt->absent[level]);
+	nest_store_relaxed(&t[i], nest_emptied(job, level));
 	return 1;
 }
 
@@ -246,7 +257,7 @@ NEST_INLINE void nest_clear_pages(const struct nest_fmt *f, struct nest_job *job
 		nest_gather_range(job->rq->gather, off, last, 0);
 }
 
-/* Unmap, protect or split the n live pages from t[i] on, in a table of level 0. */
+/* Unmap, revoke, unmark, protect or split the n live pages from t[i] on, in a table of level 0. */
 NEST_INLINE void nest_change_pages(const struct nest_fmt *f, struct nest_job *job, enum nest_op op,
 				   uint64_t i, uint64_t n, uint64_t off)
 {
@@ -262,11 +273,12 @@ NEST_INLINE void nest_change_pages(const struct nest_fmt *f, struct nest_job *jo
 		bool changed = false;
 
 		step = 1;
-		if (op != NEST_OP_UNMAP && !f->is_leaf(0, e))
+		if (op == NEST_OP_UNMARK ? f->is_leaf(0, e)
+					 : !nest_op_removes(op) && !f->is_leaf(0, e))
 			continue;
 		nest_open(f, job, op, 0, t, i + k, at);
 		e = nest_load(&t[i + k]);
-		if (op == NEST_OP_UNMAP) {
+		if (nest_op_removes(op) || op == NEST_OP_UNMARK) {
 			step = nest_clear(f, job, 0, t, i + k, at, e, &changed);
 		} else if (op == NEST_OP_PROTECT && nest_is_member(f, pt->features, 0, e)) {
 			nest_rewrite_group(rq->gather, t, i + k, 0, at, rq->set, rq->clear, true);
@@ -293,9 +305,9 @@ NEST_INLINE nest_pte_t nest_private_entry(const struct nest_fmt *f, const struct
 	const struct nest_request *rq = job->rq;
 	nest_pte_t to;
 
-	if (op == NEST_OP_UNMAP)
+	if (op == NEST_OP_UNMAP || (op == NEST_OP_UNMARK && !f->is_leaf(level, e)))
 		return job->pt->absent[level];
-	if (op == NEST_OP_MARK)
+	if (nest_op_marks(op))
 		return rq->word;
 	if (op == NEST_OP_PROTECT && f->is_leaf(level, e) &&
 	    !nest_recode(job->pt, level, e, rq->set, rq->clear, &to))
@@ -408,16 +420,15 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 	bool changed = false;
 
 	if (kind == NEST_PTE_TABLE) {
-		bool whole = op == NEST_OP_UNMAP
-				     ? covered
-				     : (op == NEST_OP_MAP || op == NEST_OP_MARK) && fits;
+		bool whole = op == NEST_OP_UNMAP ? covered
+						 : (op == NEST_OP_MAP || nest_op_marks(op)) && fits;
 
 		if (whole && !(rq->flags & NEST_MAP_SKIP_MAPPED) && nest_may_detach(pt, level, i)) {
 			nest_pte_t to = pt->absent[level];
 
 			if (op == NEST_OP_MAP)
 				to = job->proto[level] | f->pa_bits(level, off + rq->delta);
-			else if (op == NEST_OP_MARK)
+			else if (nest_op_marks(op))
 				to = rq->word;
 			nest_detach(f, job, level, i, off, e, to);
 			return false;
@@ -439,14 +450,16 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 	}
 	if (kind != NEST_PTE_LEAF) {
 		/* A mark may be larger than what is taken out of it. */
-		if (op == NEST_OP_MAP || op == NEST_OP_MARK
+		if (op == NEST_OP_MAP || nest_op_marks(op)
 			    ? !fits
-			    : op == NEST_OP_UNMAP && kind == NEST_PTE_MARK && !covered) {
+			    : nest_op_empties(op) && kind == NEST_PTE_MARK && !covered) {
 			nest_descend_private(f, job, level, e, off, *stop);
 			return true;
 		}
-	} else if (op == NEST_OP_MAP ? !(rq->flags & NEST_MAP_SKIP_MAPPED)
-				     : (op == NEST_OP_SPLIT ? level > rq->cap : !covered)) {
+	} else if (op == NEST_OP_MAP      ? !(rq->flags & NEST_MAP_SKIP_MAPPED)
+		   : op == NEST_OP_SPLIT  ? level > rq->cap
+		   : op == NEST_OP_REVOKE ? !fits
+					  : op != NEST_OP_UNMARK && !covered) {
 		if (!fr->is_private) {
 			nest_open(f, job, op, level, fr->t, i, off);
 			e = nest_load(&fr->t[i]);
@@ -458,7 +471,7 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 		fr->t[i] = nest_private_entry(f, job, op, level, e);
 		return false;
 	}
-	if (op == NEST_OP_MAP)
+	if (op == NEST_OP_MAP || (op == NEST_OP_UNMARK && kind == NEST_PTE_LEAF))
 		return false;
 	if (op == NEST_OP_MARK) {
 		nest_store(&fr->t[i], rq->word);
@@ -475,7 +488,7 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 			       1);
 		return false;
 	}
-	if (op == NEST_OP_UNMAP) {
+	if (nest_op_removes(op) || op == NEST_OP_UNMARK) {
 		uint64_t n = nest_clear(f, job, level, fr->t, i, off, e, &changed);
 
 		if (n > 1)
@@ -529,10 +542,13 @@ NEST_INLINE void nest_ascend(const struct nest_fmt *f, struct nest_job *job, enu
 			nest_link(rq, up->t, i, level + 1, base, fr->pa, fr->old,
 				  op != NEST_OP_MAP && !(rq->clear & NEST_MT_MASK));
 		}
-	} else if (op == NEST_OP_UNMAP && nest_may_detach(pt, level + 1, i)) {
-		uint64_t from = nest_index(f, pt, level, rq->first > base ? rq->first : base);
+	} else if (nest_op_empties(op) && nest_may_detach(pt, level + 1, i)) {
+		uint64_t to = nest_index(f, pt, level, stop), from = to;
 
-		if (nest_is_empty(f, pt, level, fr->t, from, nest_index(f, pt, level, stop)))
+		/* Pages between the marks that unmark has removed are still there. */
+		if (op == NEST_OP_UNMAP)
+			from = nest_index(f, pt, level, rq->first > base ? rq->first : base);
+		if (nest_is_empty(f, pt, level, fr->t, from, to))
 			nest_detach(f, job, level + 1, i, stop, nest_load(&up->t[i]),
 				    pt->absent[level + 1]);
 	}
@@ -544,7 +560,7 @@ NEST_INLINE void nest_commit(const struct nest_fmt *f, struct nest_job *job, enu
 	struct nest_pt *pt = job->pt;
 	unsigned level = job->level;
 	/* Emptied tables may lie on the way down to the first frame, too. */
-	unsigned end_level = op == NEST_OP_UNMAP ? pt->top : job->level;
+	unsigned end_level = nest_op_empties(op) ? pt->top : job->level;
 	uint64_t off = rq->first, stop;
 
 	for (;; off = stop + 1) {

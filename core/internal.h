@@ -16,6 +16,8 @@
 enum nest_op {
 	NEST_OP_MAP,
 	NEST_OP_MARK,
+	NEST_OP_REVOKE, /* unmap, and leave a mark */
+	NEST_OP_UNMARK, /* remove marks alone */
 	NEST_OP_UNMAP,
 	NEST_OP_PROTECT,
 	NEST_OP_SPLIT,
@@ -30,7 +32,7 @@ struct nest_request {
 	uint64_t delta;       /* map: pa = offset + delta, modulo 2^64 */
 	nest_attr_t attr;     /* map */
 	nest_attr_t set, clear;
-	nest_pte_t word; /* mark */
+	nest_pte_t word; /* mark, revoke */
 	uint32_t flags;
 	enum nest_op op;
 	uint8_t cap; /* no entry of the operation stands above this level */

@@ -35,6 +35,24 @@ struct nest_job {
 	bool alike;
 };
 
+/* Does the operation put rq->word into entries? */
+NEST_INLINE bool nest_op_marks(enum nest_op op)
+{
+	return op == NEST_OP_MARK || op == NEST_OP_REVOKE;
+}
+
+/* Does it leave entries absent, and so perhaps a table empty? */
+NEST_INLINE bool nest_op_empties(enum nest_op op)
+{
+	return op == NEST_OP_UNMAP || op == NEST_OP_UNMARK;
+}
+
+/* Does it take mappings away? */
+NEST_INLINE bool nest_op_removes(enum nest_op op)
+{
+	return op == NEST_OP_UNMAP || op == NEST_OP_REVOKE;
+}
+
 /* How many of the n pages from *t on are like `e`, address apart? */
 NEST_INLINE uint64_t nest_alike(const struct nest_fmt *f, const struct nest_pt *pt, nest_pte_t e,
 				const nest_pte_t *t, uint64_t n)

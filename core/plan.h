@@ -19,7 +19,7 @@ NEST_INLINE int nest_plan_leaf(const struct nest_fmt *f, struct nest_job *job, e
 	bool covered = (off & mask) == 0 && (last & mask) == mask;
 	unsigned cap = rq->cap;
 
-	if (op == NEST_OP_SPLIT && level <= cap)
+	if (op == NEST_OP_UNMARK || (op == NEST_OP_SPLIT && level <= cap))
 		return NEST_OK;
 	if (op == NEST_OP_MARK)
 		return NEST_E_MAPPED;
@@ -68,6 +68,20 @@ NEST_INLINE int nest_plan_leaf(const struct nest_fmt *f, struct nest_job *job, e
 	return NEST_OK;
 }
 
+/* An entry that holds nothing, or a mark: may the operation meet it? */
+NEST_INLINE int nest_plan_hole(const struct nest_fmt *f, const struct nest_job *job,
+			       enum nest_op op, unsigned level, nest_pte_t e)
+{
+	const struct nest_request *rq = job->rq;
+
+	if ((nest_op_removes(op) || op == NEST_OP_PROTECT) && !(rq->flags & NEST_UNMAP_SPARSE))
+		return NEST_E_NOTMAPPED;
+	if (op == NEST_OP_MAP && (rq->flags & NEST_MAP_KEEP_MARKS) &&
+	    nest_kind(f, job->pt, level, e) == NEST_PTE_MARK)
+		return NEST_E_MAPPED;
+	return NEST_OK;
+}
+
 /* Entries i .. i + n - 1 of a level 0 table, all inside the range. */
 NEST_INLINE int nest_plan_pages(const struct nest_fmt *f, struct nest_job *job, enum nest_op op,
 				const nest_pte_t *t, uint64_t i, uint64_t n, uint64_t off)
@@ -78,7 +92,8 @@ NEST_INLINE int nest_plan_pages(const struct nest_fmt *f, struct nest_job *job, 
 		return NEST_OK;
 	if (!NEST_SMALL &&
 	    (op == NEST_OP_MARK ||
-	     (op == NEST_OP_MAP && !(rq->flags & (NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED))))) {
+	     (op == NEST_OP_MAP &&
+	      !(rq->flags & (NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED | NEST_MAP_KEEP_MARKS))))) {
 		bool leaf = false;
 
 		for (uint64_t k = 0; k < n; k++)
@@ -104,9 +119,8 @@ NEST_INLINE int nest_plan_pages(const struct nest_fmt *f, struct nest_job *job, 
 		step = 1;
 		if (f->is_leaf(0, e))
 			err = nest_plan_leaf(f, job, op, 0, at, at | nest_span_mask(f, 0), e);
-		else if ((op == NEST_OP_UNMAP || op == NEST_OP_PROTECT) &&
-			 !(rq->flags & NEST_UNMAP_SPARSE))
-			err = NEST_E_NOTMAPPED;
+		else
+			err = nest_plan_hole(f, job, op, 0, e);
 		if (err)
 			return err;
 		/* What is like it can be recoded like it, unless there is more to ask for each. */
@@ -126,6 +140,8 @@ NEST_INLINE bool nest_plan_skips(const struct nest_job *job, enum nest_op op, un
 
 	if (op == NEST_OP_UNMAP)
 		return (rq->flags & NEST_UNMAP_SPARSE) != 0;
+	if (op == NEST_OP_REVOKE)
+		return (rq->flags & NEST_UNMAP_SPARSE) != 0 && level <= rq->cap;
 	return op == NEST_OP_MAP && (rq->flags & NEST_MAP_REPLACE) != 0 && level <= rq->cap;
 }
 
@@ -169,13 +185,11 @@ NEST_INLINE int nest_plan(const struct nest_fmt *f, struct nest_job *job, enum n
 				err = nest_plan_leaf(f, job, op, level, off, stop, e);
 				break;
 			default:
-				if (op == NEST_OP_MAP || op == NEST_OP_MARK ||
-				    (op == NEST_OP_UNMAP && kind == NEST_PTE_MARK))
+				if (op == NEST_OP_MAP || nest_op_marks(op) ||
+				    (nest_op_empties(op) && kind == NEST_PTE_MARK))
 					job->need += nest_tables_below(f, level, off, stop,
 								       rq->cap);
-				if ((op == NEST_OP_UNMAP || op == NEST_OP_PROTECT) &&
-				    !(rq->flags & NEST_UNMAP_SPARSE))
-					return NEST_E_NOTMAPPED;
+				err = nest_plan_hole(f, job, op, level, e);
 			}
 		}
 		if (err || stop == rq->last)

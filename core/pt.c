@@ -8,7 +8,7 @@
 enum { LEVEL_FIELD = 0xf, LEVEL_FIELD_MAX = 8 };
 enum {
 	MAP_FLAGS = LEVEL_FIELD | (int)NEST_MAP_REPLACE | (int)NEST_MAP_SKIP_MAPPED |
-		    (int)NEST_NO_SPLIT,
+		    (int)NEST_MAP_KEEP_MARKS | (int)NEST_NO_SPLIT,
 	CHANGE_FLAGS = (int)NEST_UNMAP_SPARSE | (int)NEST_NO_SPLIT
 };
 
@@ -25,7 +25,8 @@ static bool map_flags_ok(uint32_t flags)
 {
 	if ((flags & ~(uint32_t)MAP_FLAGS) || (flags & LEVEL_FIELD) > LEVEL_FIELD_MAX)
 		return false;
-	return !(flags & NEST_MAP_REPLACE) || !(flags & NEST_MAP_SKIP_MAPPED);
+	flags &= NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED | NEST_MAP_KEEP_MARKS;
+	return !(flags & (flags - 1)); /* one of them at most */
 }
 
 /* Common to all: a live table, a gather of its own if any, a range. */
@@ -83,7 +84,7 @@ static int operate_unmap(struct nest_pt *pt, const struct nest_request *rq)
 	return nest_is_shared(pt) ? nest_operate_shared(pt, rq) : nest_ops(pt)->unmap(pt, rq);
 }
 
-/* Mark and split. */
+/* Mark, revoke, unmark and split. */
 static int operate_other(struct nest_pt *pt, const struct nest_request *rq)
 {
 	return nest_is_shared(pt) ? nest_operate_shared(pt, rq) : nest_operate_any(pt, rq);
@@ -234,21 +235,46 @@ int nest_pt_age(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitma
 	return err ? err : run(pt, nest_operate_harvest, &rq);
 }
 
-static int mark_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
-			struct nest_gather *gather, struct nest_request *rq)
+/* What is common to mark and revoke: the word, and how high in the tables it may be. */
+static int use_mark(const struct nest_pt *pt, uint64_t value, struct nest_request *rq)
 {
-	int err = begin(pt, ia, size, 0, gather, rq);
-
-	if (err)
-		return err;
 	if (value > NEST_MARK_MAX)
 		return NEST_E_RANGE;
-	rq->op = NEST_OP_MARK;
 	rq->word = nest_soft_word(NEST_SOFT_MARK, value) |
 		   nest_fmt_of(pt)->soft_bits(pt->features, 0);
 	if (rq->cap >= nest_fmt_of(pt)->mark_levels)
 		rq->cap = (uint8_t)(nest_fmt_of(pt)->mark_levels - 1);
 	return NEST_OK;
+}
+
+static int mark_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
+			struct nest_gather *gather, struct nest_request *rq)
+{
+	int err = begin(pt, ia, size, 0, gather, rq);
+
+	rq->op = NEST_OP_MARK;
+	return err ? err : use_mark(pt, value, rq);
+}
+
+int nest_pt_revoke(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value, uint32_t flags,
+		   struct nest_gather *gather)
+{
+	struct nest_request rq;
+	int err = change_request(pt, ia, size, flags, gather, &rq);
+
+	rq.op = NEST_OP_REVOKE;
+	if (!err)
+		err = use_mark(pt, value, &rq);
+	return err ? err : run(pt, operate_other, &rq);
+}
+
+int nest_pt_unmark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather)
+{
+	struct nest_request rq;
+	int err = begin(pt, ia, size, NEST_UNMAP_SPARSE, gather, &rq);
+
+	rq.op = NEST_OP_UNMARK;
+	return err ? err : run(pt, operate_other, &rq);
 }
 
 int nest_pt_mark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,

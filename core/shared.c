@@ -139,7 +139,8 @@ static void unlock_all(struct shared *s)
 			nest_store(p, new_leaf(s, s->level, off));
 			gather_fresh(s, off, off | nest_span_mask(fmt(s), s->level), s->level);
 		} else {
-			nest_store(p, s->pt->absent[s->level]);
+			nest_store(p,
+				   rq->op == NEST_OP_REVOKE ? rq->word : s->pt->absent[s->level]);
 		}
 		nest_sync_entries(s->pt, p, 1);
 	}
@@ -153,7 +154,7 @@ static void gather_old(const struct shared *s, const struct place *at)
 	const nest_pa_t pa = nest_entry_pa(s->pt, at->level, at->off, at->e);
 
 	if (rq->gather->release &&
-	    (rq->op == NEST_OP_UNMAP || (rq->op == NEST_OP_MAP && pa != at->off + rq->delta)))
+	    (nest_op_removes(rq->op) || (rq->op == NEST_OP_MAP && pa != at->off + rq->delta)))
 		nest_gather_leaves(rq->gather, at->level, at->off,
 				   nest_span_mask(fmt(s), at->level) + 1, pa,
 				   nest_leaf_attr(s->pt, at->level, at->e), false);
@@ -168,7 +169,8 @@ static bool take(struct shared *s, const struct place *at)
 
 	if (s->any && at->i - s->base >= LOCKS)
 		unlock_all(s);
-	if (!lock(s, at))
+	if (!(is_exclusive(s) && s->rq->op == NEST_OP_REVOKE ? swap(s, at, s->rq->word)
+							     : lock(s, at)))
 		return false;
 	if (!is_exclusive(s)) {
 		if (!s->any) {
@@ -337,7 +339,8 @@ static int do_leaf(struct shared *s, struct place *at)
 
 	if (rq->op == NEST_OP_SPLIT)
 		return at->level > rq->cap ? open_entry(s, at) : NEST_OK;
-	if (rq->op == NEST_OP_MAP && (rq->flags & NEST_MAP_SKIP_MAPPED))
+	if (rq->op == NEST_OP_UNMARK ||
+	    (rq->op == NEST_OP_MAP && (rq->flags & NEST_MAP_SKIP_MAPPED)))
 		return NEST_OK;
 	if (rq->op == NEST_OP_MARK || (rq->op == NEST_OP_MAP && !(rq->flags & NEST_MAP_REPLACE)))
 		return NEST_E_MAPPED;
@@ -348,7 +351,7 @@ static int do_leaf(struct shared *s, struct place *at)
 		if (err)
 			return err;
 	}
-	if (!whole || (rq->op == NEST_OP_MAP && at->level > rq->cap))
+	if (!whole || at->level > rq->cap)
 		return open_entry(s, at);
 	if (rq->op == NEST_OP_MAP)
 		to = new_leaf(s, at->level, at->off);
@@ -365,16 +368,18 @@ static int do_hole(struct shared *s, struct place *at, bool mark)
 	const struct nest_request *rq = s->rq;
 	const bool whole = is_whole(s, at);
 
-	if (rq->op == NEST_OP_MAP || rq->op == NEST_OP_MARK) {
+	if (rq->op == NEST_OP_MAP && mark && (rq->flags & NEST_MAP_KEEP_MARKS))
+		return NEST_E_MAPPED;
+	/* A split is sparse. */
+	if (rq->op != NEST_OP_MAP && rq->op != NEST_OP_MARK && !(rq->flags & NEST_UNMAP_SPARSE))
+		return NEST_E_NOTMAPPED;
+	if (rq->op == NEST_OP_MAP || nest_op_marks(rq->op)) {
 		if (!whole || at->level > rq->cap)
 			return open_entry(s, at);
 		return install(s, at,
-			       rq->op == NEST_OP_MARK ? rq->word : new_leaf(s, at->level, at->off));
+			       nest_op_marks(rq->op) ? rq->word : new_leaf(s, at->level, at->off));
 	}
-	/* A split is sparse. */
-	if (!(rq->flags & NEST_UNMAP_SPARSE))
-		return NEST_E_NOTMAPPED;
-	if (rq->op != NEST_OP_UNMAP || !mark)
+	if (!nest_op_empties(rq->op) || !mark)
 		return NEST_OK;
 	return whole ? install(s, at, s->pt->absent[at->level]) : open_entry(s, at);
 }
@@ -497,7 +502,7 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 		at.off = at.stop + 1;
 	} while (!err && *stop != end);
 	unlock_all(s);
-	if (!s->dry && s->rq->op == NEST_OP_UNMAP) {
+	if (!s->dry && nest_op_empties(s->rq->op)) {
 		for (unsigned l = at.level; l < pt->top && remove_table(s, l, off); l++)
 			;
 	}

@@ -133,18 +133,20 @@ void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid);
 #define NEST_MAP_MAX_LEVEL(n) ((uint32_t)(((n) & 7u) + 1u))          /* no page above level n; 0: no groups either */
 #define NEST_MAP_REPLACE      ((uint32_t)1 << 4)                     /* what is there is replaced */
 #define NEST_MAP_SKIP_MAPPED  ((uint32_t)1 << 5)                     /* what is there stays */
+#define NEST_MAP_KEEP_MARKS   ((uint32_t)1 << 9)                     /* a mark is in the way like a page */
 #define NEST_UNMAP_SPARSE     ((uint32_t)1 << 6)                     /* holes are allowed */
 #define NEST_NO_SPLIT         ((uint32_t)1 << 7)                     /* a partly covered larger page is NEST_E_HUGE */
 /* clang-format on */
 
 /*
  * Map [ia, ia + size) to [pa, pa + size) with the largest pages that address, alignment, size and
- * features allow. Marks in the range are overwritten.
- * Flags: NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL, NEST_MAP_REPLACE or NEST_MAP_SKIP_MAPPED,
- * NEST_NO_SPLIT.
+ * features allow. Marks in the range are overwritten, unless NEST_MAP_KEEP_MARKS is given.
+ * Flags: NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL, NEST_NO_SPLIT, and one of NEST_MAP_REPLACE,
+ * NEST_MAP_SKIP_MAPPED and NEST_MAP_KEEP_MARKS.
  * A block is put in place of a table that is not empty in exclusive mode, unless the library was
  * compiled for size without contiguous groups; elsewhere its pages are replaced one by one.
- * NEST_E_MAPPED: something is mapped there (neither REPLACE nor SKIP_MAPPED given).
+ * NEST_E_MAPPED: something is mapped there (neither REPLACE nor SKIP_MAPPED given), or there is a
+ * mark (KEEP_MARKS given).
  * NEST_E_UNSUPPORTED: the attributes cannot be expressed. NEST_E_DENIED: host.allow refused, or the
  * range touches top-level entries linked from another table. NEST_E_HUGE. NEST_E_NOMEM.
  */
@@ -199,10 +201,28 @@ int nest_pt_walk_flags(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, ui
 /*
  * Put a mark of `value` (0..NEST_MARK_MAX) on every page of the range: not present, and a query
  * tells the value. Marks and holes are overwritten; NEST_E_MAPPED if anything is mapped.
- * NEST_E_RANGE, NEST_E_NOMEM, NEST_E_DENIED. nest_pt_unmap(NEST_UNMAP_SPARSE) removes marks.
+ * NEST_E_RANGE, NEST_E_NOMEM, NEST_E_DENIED. nest_pt_unmap(NEST_UNMAP_SPARSE) and nest_pt_unmark()
+ * remove marks.
  */
 int nest_pt_mark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
 		 struct nest_gather *gather);
+
+/*
+ * Take a range away from the guest: unmap it, and leave a mark of `value` (0..NEST_MARK_MAX) on
+ * every page. A page goes from mapped to marked in one step: no other call can map it in between.
+ * Flags and errors as for nest_pt_unmap(): with NEST_UNMAP_SPARSE holes get the mark, too, and
+ * older marks are overwritten; without it a hole or a mark is NEST_E_NOTMAPPED. NEST_E_RANGE also:
+ * value too large. NEST_E_NOMEM also: a mark needs a table (LoongArch keeps marks at level 0 only).
+ */
+int nest_pt_revoke(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value, uint32_t flags,
+		   struct nest_gather *gather);
+
+/*
+ * Remove every mark in the range. Mapped pages and holes stay as they are, and tables that become
+ * empty are freed. NEST_E_NOMEM: a mark that covers more than the range needs a table.
+ * NEST_E_DENIED.
+ */
+int nest_pt_unmark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather);
 
 /*
  * Split every page that overlaps the range until none is larger than `level`, and break up

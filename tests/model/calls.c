@@ -8,10 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum operation { MAP, UNMAP, PROTECT, MARK, SPLIT, MERGE, HARVEST, AGE, BAD };
+enum operation { MAP, UNMAP, PROTECT, MARK, REVOKE, UNMARK, SPLIT, MERGE, HARVEST, AGE, BAD };
 
-static const char *const operation_names[] = { "map",   "unmap",   "protect", "mark",   "split",
-					       "merge", "harvest", "age",     "mistake" };
+static const char *const operation_names[] = { "map",     "unmap",  "protect", "mark",
+					       "revoke",  "unmark", "split",   "merge",
+					       "harvest", "age",    "mistake" };
 
 /* One call on segments [a, b), and what is to come of it. */
 struct call {
@@ -69,8 +70,8 @@ static nest_pa_t fresh_frames(struct world *w, uint64_t first)
 
 static void plan_map(struct world *w, struct call *c)
 {
-	static const uint32_t how[] = { 0, NEST_MAP_REPLACE, NEST_MAP_REPLACE,
-					NEST_MAP_SKIP_MAPPED };
+	static const uint32_t how[] = { 0, NEST_MAP_REPLACE, NEST_MAP_REPLACE, NEST_MAP_SKIP_MAPPED,
+					NEST_MAP_KEEP_MARKS };
 	static const uint32_t limit[] = {
 		0, 0, 0, NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL(1), NEST_MAP_MAX_LEVEL(0)
 	};
@@ -82,7 +83,7 @@ static void plan_map(struct world *w, struct call *c)
 	 * out. */
 	if (here->kind == NEST_PTE_LEAF && world_random(w, 3) == 0)
 		c->pa = c->first + here->delta;
-	c->flags = how[world_random(w, 4)];
+	c->flags = how[world_random(w, 5)];
 	if (is_small(w, c))
 		c->flags |= limit[world_random(w, 6)];
 	for (unsigned k = 0; k < c->b - c->a; k++) {
@@ -93,6 +94,8 @@ static void plan_map(struct world *w, struct call *c)
 					     .attr = c->attr };
 	}
 	if (of_kind(w, c, NEST_PTE_LEAF) && !(c->flags & (NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED)))
+		c->want = NEST_E_MAPPED;
+	if (of_kind(w, c, NEST_PTE_MARK) && (c->flags & NEST_MAP_KEEP_MARKS))
 		c->want = NEST_E_MAPPED;
 }
 
@@ -154,16 +157,34 @@ static void plan_mark(struct world *w, struct call *c)
 		c->want = NEST_E_MAPPED;
 }
 
+/* As unmap, and every page is marked afterwards. */
+static void plan_revoke(struct world *w, struct call *c)
+{
+	plan_unmap(w, c);
+	c->mark = world_random(w, NEST_MARK_MAX);
+	for (unsigned k = 0; k < c->b - c->a; k++)
+		c->next[k] = (struct state){ .kind = NEST_PTE_MARK, .mark = c->mark };
+}
+
+static void plan_unmark(struct call *c)
+{
+	for (unsigned k = 0; k < c->b - c->a; k++) {
+		if (c->next[k].kind == NEST_PTE_MARK)
+			c->next[k] = (struct state){ .kind = NEST_PTE_NONE };
+	}
+}
+
 /* A range of neighbouring segments, more often a short one, and something to do there. */
 static struct call draw(struct world *w)
 {
-	static const enum operation often[] = { MAP,   MAP,   MAP,     MAP,     MAP,  UNMAP,
-						UNMAP, UNMAP, PROTECT, PROTECT, MARK, SPLIT,
-						MERGE, MERGE, HARVEST, AGE,     BAD };
+	static const enum operation often[] = { MAP,   MAP,   MAP,    MAP,     MAP,
+						UNMAP, UNMAP, UNMAP,  PROTECT, PROTECT,
+						MARK,  SPLIT, MERGE,  MERGE,   HARVEST,
+						AGE,   BAD,   REVOKE, UNMARK };
 	bool second = w->second && world_random(w, 2);
 	unsigned from = second ? w->second : 0;
 	unsigned to = second || !w->second ? w->segments : w->second;
-	struct call c = { .operation = often[world_random(w, 17)] };
+	struct call c = { .operation = often[world_random(w, sizeof(often) / sizeof(*often))] };
 
 	c.a = from + (unsigned)world_random(w, to - from);
 	c.b = c.a + 1 + (unsigned)world_random(w, world_random(w, 2) ? to - c.a : 1);
@@ -184,6 +205,12 @@ static struct call draw(struct world *w)
 	case MARK:
 		plan_mark(w, &c);
 		break;
+	case REVOKE:
+		plan_revoke(w, &c);
+		break;
+	case UNMARK:
+		plan_unmark(&c);
+		break;
 	case SPLIT:
 		c.level = is_small(w, &c) ? 0 : 1;
 		if (!(w->setup.info.leaf_levels >> c.level & 1) ||
@@ -197,7 +224,8 @@ static struct call draw(struct world *w)
 	default:
 		break;
 	}
-	if (c.operation != BAD && !c.want && is_small(w, &c) && world_random(w, 3) == 0)
+	if (c.operation != BAD && c.operation != REVOKE && c.operation != UNMARK && !c.want &&
+	    is_small(w, &c) && world_random(w, 3) == 0)
 		c.budget = 1 + world_random(w, 64);
 	return c;
 }
@@ -345,6 +373,10 @@ static int make(struct world *w, const struct call *c)
 		return nest_pt_protect(&w->pt, ia, c->size, c->set, c->clear, c->flags, g);
 	case MARK:
 		return nest_pt_mark(&w->pt, ia, c->size, c->mark, g);
+	case REVOKE:
+		return nest_pt_revoke(&w->pt, ia, c->size, c->mark, c->flags, g);
+	case UNMARK:
+		return nest_pt_unmark(&w->pt, ia, c->size, g);
 	case SPLIT:
 		return nest_pt_split(&w->pt, ia, c->size, c->level, g);
 	case MERGE:
@@ -367,6 +399,8 @@ static enum breaking breaking(const struct world *w, const struct call *c)
 	case PROTECT:
 		return w->shared || (c->clear & NEST_MT_MASK) ? BREAK_RESIZED : BREAK_NEEDED;
 	case UNMAP:
+	case REVOKE:
+	case UNMARK:
 	case SPLIT:
 	case MERGE:
 		return w->shared ? BREAK_RESIZED : BREAK_NEEDED;

@@ -73,6 +73,16 @@ static int mark_fresh(struct fix *f, const struct scene *s, struct nest_gather *
 	return nest_pt_mark(&f->pt, s->ia - s->large + s->page, 9 * s->page, 77, g);
 }
 
+static int revoke_across(struct fix *f, const struct scene *s, struct nest_gather *g)
+{
+	return nest_pt_revoke(&f->pt, s->ia + s->large - s->page, 2 * s->page, 77, 0, g);
+}
+
+static int revoke_sparse(struct fix *f, const struct scene *s, struct nest_gather *g)
+{
+	return nest_pt_revoke(&f->pt, s->ia - s->page, s->large, 77, NEST_UNMAP_SPARSE, g);
+}
+
 static int split_both(struct fix *f, const struct scene *s, struct nest_gather *g)
 {
 	unsigned level = f->max_leaf > 1 ? f->max_leaf - 1 : 0;
@@ -107,6 +117,8 @@ static const struct {
 	{ "sparse unmap", unmap_sparse },
 	{ "protect across two blocks", protect_across },
 	{ "mark", mark_fresh },
+	{ "revoke across two blocks", revoke_across },
+	{ "sparse revoke", revoke_sparse },
 	{ "split", split_both },
 	{ "split deep", split_deep },
 	{ "map in one step", map_in_one_step },
