@@ -263,6 +263,8 @@ static enum nest_fault_kind fault_kind(unsigned fsc, int *level)
 	case 0x10: /* external abort and parity error, not on a walk */
 	case 0x18:
 		return NEST_FAULT_EXTERNAL;
+	case 0x30:
+		return NEST_FAULT_CONFLICT;
 	default:
 		break;
 	}
@@ -288,6 +290,13 @@ static nest_attr_t access_of(uint64_t esr, bool fetch, enum nest_fault_kind kind
 	return esr & ISS_WNR ? NEST_W : NEST_R;
 }
 
+/* HPFAR_EL2 is unknown for the other kinds. Arm ARM D19.2.62. */
+static bool tells_ipa(enum nest_fault_kind kind)
+{
+	return kind == NEST_FAULT_TRANSLATION || kind == NEST_FAULT_PERMISSION ||
+	       kind == NEST_FAULT_ADDRESS_SIZE || kind == NEST_FAULT_ACCESS_FLAG;
+}
+
 int nest_fault_aarch64(uint64_t esr, uint64_t far_el2, uint64_t hpfar, struct nest_fault *out)
 {
 	unsigned ec = (unsigned)(esr >> 26) & 0x3f;
@@ -305,9 +314,9 @@ int nest_fault_aarch64(uint64_t esr, uint64_t far_el2, uint64_t hpfar, struct ne
 	f.gva_valid = !(esr & ISS_FNV);
 	f.gva = f.gva_valid ? far_el2 : 0;
 	/* HPFAR_EL2.FIPA, 43:4, is IPA[51:12]. FAR_EL2 completes it unless the IPA is a table's. */
-	f.gpa = (hpfar & NEST_BITS(43, 4)) << 8;
-	f.gpa_exact = f.gva_valid && !walk && f.kind != NEST_FAULT_EXTERNAL &&
-		      f.kind != NEST_FAULT_OTHER;
+	f.gpa_valid = tells_ipa(f.kind);
+	f.gpa = f.gpa_valid ? (hpfar & NEST_BITS(43, 4)) << 8 : 0;
+	f.gpa_exact = f.gpa_valid && f.gva_valid && !walk;
 	if (f.gpa_exact)
 		f.gpa |= far_el2 & 0xfff;
 	*out = f;

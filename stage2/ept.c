@@ -233,6 +233,7 @@ int nest_fault_ept(uint64_t qualification, uint64_t gpa, uint64_t gla, bool misc
 {
 	struct nest_fault f = {
 		.gpa = gpa,
+		.gpa_valid = true,
 		.gpa_exact = true,
 		.kind = NEST_FAULT_MISCONFIG,
 		.level = NEST_FAULT_LEVEL_UNKNOWN,

@@ -51,6 +51,7 @@ int nest_fault_loongarch(uint64_t estat, uint64_t badv, bool gva_valid, uint64_t
 {
 	struct nest_fault f = {
 		.gpa = badv,
+		.gpa_valid = true,
 		.gpa_exact = true,
 		.kind = NEST_FAULT_PERMISSION,
 		.gva_valid = gva_valid,

@@ -71,6 +71,7 @@ int nest_fault_npt(uint64_t exitinfo1, uint64_t exitinfo2, struct nest_fault *ou
 		return NEST_E_UNSUPPORTED;
 	*out = (struct nest_fault){
 		.gpa = exitinfo2,
+		.gpa_valid = true,
 		.gpa_exact = true,
 		.access = exitinfo1 & NPF_FETCH   ? NEST_X
 			  : exitinfo1 & NPF_WRITE ? NEST_W

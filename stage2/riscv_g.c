@@ -92,7 +92,7 @@ int nest_fault_riscv(uint64_t scause, uint64_t stval, uint64_t htval, uint64_t h
 		     struct nest_fault *out)
 {
 	struct nest_fault f = { .kind = NEST_FAULT_TRANSLATION,
-				.gva_valid = true,
+				.gva_valid = stval != 0,
 				.gva = stval,
 				.level = NEST_FAULT_LEVEL_UNKNOWN };
 
@@ -114,12 +114,10 @@ int nest_fault_riscv(uint64_t scause, uint64_t stval, uint64_t htval, uint64_t h
 	}
 	if (f.on_table_walk)
 		f.access = htinst & 0x20 ? NEST_W : NEST_R;
-	/*
-	 * A hart that does not tell the address leaves htval 0: then it is known only if it is 0.
-	 */
+	/* A hart that does not tell the address writes 0. */
 	f.gpa = htval << 2;
-	f.gpa_exact = htval != 0;
-	if (f.gpa_exact && !f.on_table_walk)
+	f.gpa_valid = f.gpa_exact = htval != 0;
+	if (f.gpa_valid && !f.on_table_walk)
 		f.gpa |= stval & 3;
 	*out = f;
 	return NEST_OK;

@@ -18,7 +18,7 @@ static uint8_t allowed(const struct walker_probe *p, const struct walker_attr *a
 static const char *const access_names[] = { "read", "write", "execute", "read-modify-write" };
 static const char *const kind_names[] = { "translation",  "permission",  "misconfiguration",
 					  "address size", "access flag", "external",
-					  "other" };
+					  "conflict",     "other" };
 
 static bool is_access(nest_attr_t got, enum walker_access access)
 {

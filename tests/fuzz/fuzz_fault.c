@@ -40,6 +40,8 @@ static void check_fault(int err, const struct nest_fault *f, const struct nest_f
 	ENSURE(a == 0 || a == NEST_R || a == NEST_W || a == NEST_X || a == NEST_RW);
 	ENSURE(f->level < NEST_MAX_LEVELS || f->level == NEST_FAULT_LEVEL_UNKNOWN);
 	ENSURE(f->gpa_exact || !(f->gpa & 0xfff));
+	ENSURE(f->gpa_valid || (!f->gpa && !f->gpa_exact));
+	ENSURE(f->gva_valid || !f->gva);
 }
 
 static void faults(void)

@@ -93,7 +93,9 @@ static uint64_t random_below(uint64_t *random, uint64_t n)
 
 static void touch(unsigned id, nest_ia_t gpa)
 {
-	struct nest_fault fault = { .kind = NEST_FAULT_TRANSLATION, .gpa = gpa, .access = NEST_W };
+	struct nest_fault fault = {
+		.kind = NEST_FAULT_TRANSLATION, .gpa = gpa, .gpa_valid = true, .access = NEST_W
+	};
 	struct nest_mapping m;
 	struct nest_exit out;
 	nest_pa_t none = NEST_PA_NONE;

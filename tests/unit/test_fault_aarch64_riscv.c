@@ -19,14 +19,14 @@ static void check(int line, int rc, const struct nest_fault *got, const struct n
 {
 	if (rc != NEST_OK)
 		fail_msg("line %d: rc %d", line, rc);
-	if (got->gpa != want->gpa || got->gpa_exact != want->gpa_exact ||
-	    got->access != want->access || got->kind != want->kind ||
-	    got->on_table_walk != want->on_table_walk || got->gva_valid != want->gva_valid ||
-	    got->gva != want->gva || got->level != want->level)
+	if (got->gpa != want->gpa || got->gpa_valid != want->gpa_valid ||
+	    got->gpa_exact != want->gpa_exact || got->access != want->access ||
+	    got->kind != want->kind || got->on_table_walk != want->on_table_walk ||
+	    got->gva_valid != want->gva_valid || got->gva != want->gva || got->level != want->level)
 		fail_msg(
-			"line %d: gpa 0x%llx exact %d access 0x%x kind %d walk %d gva %d 0x%llx level %u",
-			line, (unsigned long long)got->gpa, got->gpa_exact, (unsigned)got->access,
-			(int)got->kind, got->on_table_walk, got->gva_valid,
+			"line %d: gpa 0x%llx valid %d exact %d access 0x%x kind %d walk %d gva %d 0x%llx level %u",
+			line, (unsigned long long)got->gpa, got->gpa_valid, got->gpa_exact,
+			(unsigned)got->access, (int)got->kind, got->on_table_walk, got->gva_valid,
 			(unsigned long long)got->gva, got->level);
 }
 
@@ -48,6 +48,7 @@ struct aarch64_row {
 
 #define EXACT(acc, what, lvl)                                                                      \
 	{ .gpa = 0x9000678,                                                                        \
+	  .gpa_valid = true,                                                                       \
 	  .gpa_exact = true,                                                                       \
 	  .access = acc,                                                                           \
 	  .kind = NEST_FAULT_##what,                                                               \
@@ -56,19 +57,16 @@ struct aarch64_row {
 	  .level = lvl }
 #define WALK(acc, what, lvl)                                                                       \
 	{ .gpa = 0x9000000,                                                                        \
+	  .gpa_valid = true,                                                                       \
 	  .on_table_walk = true,                                                                   \
 	  .access = acc,                                                                           \
 	  .kind = NEST_FAULT_##what,                                                               \
 	  .gva_valid = true,                                                                       \
 	  .gva = VA,                                                                               \
 	  .level = lvl }
-#define PAGE(acc, what, lvl)                                                                       \
-	{ .gpa = 0x9000000,                                                                        \
-	  .access = acc,                                                                           \
-	  .kind = NEST_FAULT_##what,                                                               \
-	  .gva_valid = true,                                                                       \
-	  .gva = VA,                                                                               \
-	  .level = lvl }
+/* HPFAR_EL2 is unknown, whatever it holds. */
+#define NO_IPA(acc, what, lvl)                                                                     \
+	{ .access = acc, .kind = NEST_FAULT_##what, .gva_valid = true, .gva = VA, .level = lvl }
 
 static const struct aarch64_row aarch64_rows[] = {
 	/* Translation, levels 0 to 3 and -1: counted from the leaf. */
@@ -98,25 +96,48 @@ static const struct aarch64_row aarch64_rows[] = {
 	{ __LINE__, 0x92000147, VA, HPFAR, EXACT(NEST_R, TRANSLATION, 0) },
 	{ __LINE__, 0x9200014f, VA, HPFAR, EXACT(NEST_W, PERMISSION, 0) },
 	/* External aborts: not on a walk, on one at level 3, 0 and -1; parity. */
-	{ __LINE__, 0x92000010, VA, HPFAR, PAGE(NEST_R, EXTERNAL, UNKNOWN) },
-	{ __LINE__, 0x92000017, VA, HPFAR, PAGE(NEST_R, EXTERNAL, 0) },
-	{ __LINE__, 0x92000014, VA, HPFAR, PAGE(NEST_R, EXTERNAL, 3) },
-	{ __LINE__, 0x92000013, VA, HPFAR, PAGE(NEST_R, EXTERNAL, 4) },
-	{ __LINE__, 0x92000018, VA, HPFAR, PAGE(NEST_R, EXTERNAL, UNKNOWN) },
-	{ __LINE__, 0x9200001f, VA, HPFAR, PAGE(NEST_R, EXTERNAL, 0) },
-	{ __LINE__, 0x9200001b, VA, HPFAR, PAGE(NEST_R, EXTERNAL, 4) },
+	{ __LINE__, 0x92000010, VA, HPFAR, NO_IPA(NEST_R, EXTERNAL, UNKNOWN) },
+	{ __LINE__, 0x92000017, VA, HPFAR, NO_IPA(NEST_R, EXTERNAL, 0) },
+	{ __LINE__, 0x92000014, VA, HPFAR, NO_IPA(NEST_R, EXTERNAL, 3) },
+	{ __LINE__, 0x92000013, VA, HPFAR, NO_IPA(NEST_R, EXTERNAL, 4) },
+	{ __LINE__, 0x92000018, VA, HPFAR, NO_IPA(NEST_R, EXTERNAL, UNKNOWN) },
+	{ __LINE__, 0x9200001f, VA, HPFAR, NO_IPA(NEST_R, EXTERNAL, 0) },
+	{ __LINE__, 0x9200001b, VA, HPFAR, NO_IPA(NEST_R, EXTERNAL, 4) },
 	/* FAR not valid. */
 	{ __LINE__,
 	  0x92000410,
 	  VA,
 	  HPFAR,
-	  { .gpa = 0x9000000, .access = NEST_R, .kind = NEST_FAULT_EXTERNAL, .level = UNKNOWN } },
-	/* Tag check, unassigned, alignment, TLB conflict, exclusive. */
-	{ __LINE__, 0x92000011, VA, HPFAR, PAGE(NEST_R, OTHER, UNKNOWN) },
-	{ __LINE__, 0x92000019, VA, HPFAR, PAGE(NEST_R, OTHER, UNKNOWN) },
-	{ __LINE__, 0x92000021, VA, HPFAR, PAGE(NEST_R, OTHER, UNKNOWN) },
-	{ __LINE__, 0x92000030, VA, HPFAR, PAGE(NEST_R, OTHER, UNKNOWN) },
-	{ __LINE__, 0x92000035, VA, HPFAR, PAGE(NEST_R, OTHER, UNKNOWN) },
+	  { .access = NEST_R, .kind = NEST_FAULT_EXTERNAL, .level = UNKNOWN } },
+	{ __LINE__,
+	  0x92000407,
+	  VA,
+	  HPFAR,
+	  { .gpa = 0x9000000,
+	    .gpa_valid = true,
+	    .access = NEST_R,
+	    .kind = NEST_FAULT_TRANSLATION,
+	    .level = 0 } },
+	/* An external abort on the stage-2 walk of the guest's own walk. */
+	{ __LINE__,
+	  0x92000097,
+	  VA,
+	  HPFAR,
+	  { .on_table_walk = true,
+	    .access = NEST_R,
+	    .kind = NEST_FAULT_EXTERNAL,
+	    .gva_valid = true,
+	    .gva = VA,
+	    .level = 0 } },
+	/* TLB conflict: of a load, a store, a fetch. */
+	{ __LINE__, 0x92000030, VA, HPFAR, NO_IPA(NEST_R, CONFLICT, UNKNOWN) },
+	{ __LINE__, 0x92000070, VA, HPFAR, NO_IPA(NEST_W, CONFLICT, UNKNOWN) },
+	{ __LINE__, 0x82000030, VA, HPFAR, NO_IPA(NEST_X, CONFLICT, UNKNOWN) },
+	/* Tag check, unassigned, alignment, exclusive. */
+	{ __LINE__, 0x92000011, VA, HPFAR, NO_IPA(NEST_R, OTHER, UNKNOWN) },
+	{ __LINE__, 0x92000019, VA, HPFAR, NO_IPA(NEST_R, OTHER, UNKNOWN) },
+	{ __LINE__, 0x92000021, VA, HPFAR, NO_IPA(NEST_R, OTHER, UNKNOWN) },
+	{ __LINE__, 0x92000035, VA, HPFAR, NO_IPA(NEST_R, OTHER, UNKNOWN) },
 };
 
 static void aarch64_aborts(void **state)
@@ -166,11 +187,12 @@ struct riscv_row {
 
 #define RV(addr, exact, acc, walk, va)                                                             \
 	{ .gpa = addr,                                                                             \
+	  .gpa_valid = exact,                                                                      \
 	  .gpa_exact = exact,                                                                      \
 	  .access = acc,                                                                           \
 	  .kind = NEST_FAULT_TRANSLATION,                                                          \
 	  .on_table_walk = walk,                                                                   \
-	  .gva_valid = true,                                                                       \
+	  .gva_valid = (va) != 0,                                                                  \
 	  .gva = va,                                                                               \
 	  .level = UNKNOWN }
 
@@ -204,9 +226,15 @@ static const struct riscv_row riscv_rows[] = {
 	{ __LINE__, 23, 0x3fff, 0x20000402, 0x3000, RV(0x80001008, true, NEST_R, true, 0x3fff) },
 	{ __LINE__, 21, 0x3fff, 0x20000402, 0x2000, RV(0x80001008, true, NEST_R, true, 0x3fff) },
 	{ __LINE__, 23, 0x3fff, 0x20000402, 0x2020, RV(0x80001008, true, NEST_W, true, 0x3fff) },
-	/* Address 0, or not told. */
+	/* htval 0, which is not told from address 0: no load, no store, no fetch has an address. */
+	{ __LINE__, 20, 0x3002, 0, 0, RV(0x0, false, NEST_X, false, 0x3002) },
 	{ __LINE__, 21, 0x3002, 0, 0, RV(0x0, false, NEST_R, false, 0x3002) },
+	{ __LINE__, 23, 0x3003, 0, 0, RV(0x0, false, NEST_W, false, 0x3003) },
+	{ __LINE__, 23, 0x3000, 0, 0x00b0352f, RV(0x0, false, NEST_RW, false, 0x3000) },
 	{ __LINE__, 21, 0x3002, 0, 0x3000, RV(0x0, false, NEST_R, true, 0x3002) },
+	/* stval 0, which is not told from virtual address 0: with and without htval. */
+	{ __LINE__, 21, 0, 0x20000400, 0, RV(0x80001000, true, NEST_R, false, 0) },
+	{ __LINE__, 23, 0, 0, 0, RV(0x0, false, NEST_W, false, 0) },
 	/* Wide: Sv57x4. */
 	{ __LINE__, 21, 0x8, 0x1fffffffffffffe, 0,
 	  RV(0x7fffffffffffff8, true, NEST_R, false, 0x8) },

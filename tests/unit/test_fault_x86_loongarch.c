@@ -15,6 +15,7 @@ static const struct nest_fault untouched = { .gpa = 0x5a5a, .level = 77 };
 static void check_fault(const struct nest_fault *got, const struct nest_fault *want)
 {
 	CHECK_EQ(got->gpa, want->gpa);
+	CHECK_EQ(got->gpa_valid, want->gpa_valid);
 	CHECK_EQ(got->gpa_exact, want->gpa_exact);
 	CHECK_EQ(got->access, want->access);
 	CHECK_EQ(got->kind, want->kind);
@@ -57,6 +58,7 @@ static void ept_violations(void **state)
 	for (size_t i = 0; i < LENGTH(cases); i++) {
 		struct nest_fault f, want = {
 			.gpa = 0x123456789,
+			.gpa_valid = true,
 			.gpa_exact = true,
 			.access = cases[i].access,
 			.kind = cases[i].kind,
@@ -78,6 +80,7 @@ static void an_ept_misconfiguration_tells_the_address_alone(void **state)
 {
 	const struct nest_fault want = {
 		.gpa = 0x7000,
+		.gpa_valid = true,
 		.gpa_exact = true,
 		.kind = NEST_FAULT_MISCONFIG,
 		.level = NEST_FAULT_LEVEL_UNKNOWN,
@@ -114,6 +117,7 @@ static void npt_faults(void **state)
 	for (size_t i = 0; i < LENGTH(cases); i++) {
 		struct nest_fault f, want = {
 			.gpa = 0xfee00030,
+			.gpa_valid = true,
 			.gpa_exact = true,
 			.access = cases[i].access,
 			.kind = cases[i].kind,
@@ -152,6 +156,7 @@ static void loongarch_faults(void **state)
 	for (size_t i = 0; i < LENGTH(cases); i++) {
 		struct nest_fault f, want = {
 			.gpa = 0x1fe001e4,
+			.gpa_valid = true,
 			.gpa_exact = true,
 			.access = cases[i].access,
 			.kind = cases[i].kind,

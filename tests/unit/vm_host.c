@@ -145,9 +145,11 @@ struct nest_backing fixed_at(nest_pa_t hpa)
 
 struct nest_fault fault_at(nest_ia_t gpa, nest_attr_t access)
 {
-	return (struct nest_fault){
-		.gpa = gpa, .gpa_exact = true, .access = access, .kind = NEST_FAULT_TRANSLATION
-	};
+	return (struct nest_fault){ .gpa = gpa,
+				    .gpa_valid = true,
+				    .gpa_exact = true,
+				    .access = access,
+				    .kind = NEST_FAULT_TRANSLATION };
 }
 
 struct nest_exit vmt_fault(struct vmt *t, nest_ia_t gpa, nest_attr_t access)

@@ -504,7 +504,9 @@ static void decode_stage1(uint64_t esr, uint64_t far, struct nest_fault *f)
 	unsigned status = (unsigned)esr & 0x3f, ec = (unsigned)(esr >> 26);
 	bool fetch = ec == EC_INSTRUCTION_ABORT || ec == EC_INSTRUCTION_SAME;
 
-	*f = (struct nest_fault){ .gpa = far, .gpa_exact = true, .level = 3 - (status & 3) };
+	*f = (struct nest_fault){
+		.gpa = far, .gpa_valid = true, .gpa_exact = true, .level = 3 - (status & 3)
+	};
 	f->access = fetch ? NEST_X : esr & 0x40 ? NEST_W : NEST_R;
 	f->kind = status >> 2 == 1   ? NEST_FAULT_TRANSLATION
 		  : status >> 2 == 2 ? NEST_FAULT_ACCESS_FLAG

@@ -395,6 +395,7 @@ static void set_mode(bool guest, enum walker_mode mode)
 static void decode_own(const struct access *a, struct nest_fault *f)
 {
 	*f = (struct nest_fault){ .gpa = a->stval,
+				  .gpa_valid = true,
 				  .gpa_exact = true,
 				  .kind = NEST_FAULT_TRANSLATION,
 				  .level = NEST_FAULT_LEVEL_UNKNOWN };

@@ -65,6 +65,7 @@ static void decode(const struct stub_run *run, struct nest_fault *fault)
 {
 	*fault = (struct nest_fault){
 		.gpa = run->cr2,
+		.gpa_valid = true,
 		.gpa_exact = true,
 		.access = run->error & PF_FETCH   ? NEST_X
 			  : run->error & PF_WRITE ? NEST_W
