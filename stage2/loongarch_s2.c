@@ -80,6 +80,8 @@ int nest_fault_loongarch(uint64_t estat, uint64_t badv, bool gva_valid, uint64_t
 		f.access = NEST_X;
 		break;
 	case ECODE_PPI:
+		/* Of a load, store or fetch. No entry of this format asks for a privilege level. */
+		f.kind = NEST_FAULT_MISCONFIG;
 		break;
 	case ECODE_ADE:
 		f.kind = NEST_FAULT_ADDRESS_SIZE;

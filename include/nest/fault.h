@@ -14,7 +14,8 @@ extern "C" {
 enum nest_fault_kind {
 	NEST_FAULT_TRANSLATION,  /* nothing is mapped there */
 	NEST_FAULT_PERMISSION,   /* mapped, but not with that right */
-	NEST_FAULT_MISCONFIG,    /* an entry that the architecture forbids */
+	NEST_FAULT_MISCONFIG,    /* an entry that the architecture forbids, or that the format
+				    never makes */
 	NEST_FAULT_ADDRESS_SIZE, /* an address beyond the configured width */
 	NEST_FAULT_ACCESS_FLAG,  /* the entry's access flag (or dirty bit) is clear and software
 				    keeps it */
@@ -91,6 +92,10 @@ int nest_fault_riscv(uint64_t scause, uint64_t stval, uint64_t htval, uint64_t h
  * Second-level exception taken from a guest: ESTAT (Ecode 21:16, EsubCode 30:22) and BADV, which
  * holds the guest-physical address. `gva`: the guest virtual address where the caller knows it;
  * ignored with gva_valid false. LoongArch manual vol. 1 7.4.6 (ESTAT), 5.4.4.
+ *
+ * A privilege exception (PPI) comes before the checks of rights, and does not tell what was tried.
+ * Entries of loongarch-s2-* let every level in, so it means a wrong entry: MISCONFIG, access 0. An
+ * address error of a load or store (ADEM) has access 0, too.
  */
 int nest_fault_loongarch(uint64_t estat, uint64_t badv, bool gva_valid, uint64_t gva,
 			 struct nest_fault *out);

@@ -42,6 +42,9 @@ static void check_fault(int err, const struct nest_fault *f, const struct nest_f
 	ENSURE(f->gpa_exact || !(f->gpa & 0xfff));
 	ENSURE(f->gpa_valid || (!f->gpa && !f->gpa_exact));
 	ENSURE(f->gva_valid || !f->gva);
+	/* A lack that an entry can mend names what to give. */
+	ENSURE(a || (f->kind != NEST_FAULT_TRANSLATION && f->kind != NEST_FAULT_PERMISSION &&
+		     f->kind != NEST_FAULT_ACCESS_FLAG));
 }
 
 static void faults(void)

@@ -140,13 +140,14 @@ static void loongarch_faults(void **state)
 		nest_attr_t access;
 		enum nest_fault_kind kind;
 	} cases[] = {
-		{ 0x010000, NEST_R, NEST_FAULT_TRANSLATION },  /* PIL */
-		{ 0x020000, NEST_W, NEST_FAULT_TRANSLATION },  /* PIS */
-		{ 0x030000, NEST_X, NEST_FAULT_TRANSLATION },  /* PIF */
-		{ 0x040000, NEST_W, NEST_FAULT_PERMISSION },   /* PME */
-		{ 0x050000, NEST_R, NEST_FAULT_PERMISSION },   /* PNR */
-		{ 0x060000, NEST_X, NEST_FAULT_PERMISSION },   /* PNX */
-		{ 0x070000, 0, NEST_FAULT_PERMISSION },        /* PPI */
+		{ 0x010000, NEST_R, NEST_FAULT_TRANSLATION }, /* PIL */
+		{ 0x020000, NEST_W, NEST_FAULT_TRANSLATION }, /* PIS */
+		{ 0x030000, NEST_X, NEST_FAULT_TRANSLATION }, /* PIF */
+		{ 0x040000, NEST_W, NEST_FAULT_PERMISSION },  /* PME */
+		{ 0x050000, NEST_R, NEST_FAULT_PERMISSION },  /* PNR */
+		{ 0x060000, NEST_X, NEST_FAULT_PERMISSION },  /* PNX */
+		/* PPI tells no access: as a lack of rights it could be "repaired" for ever. */
+		{ 0x070000, 0, NEST_FAULT_MISCONFIG },
 		{ 0x080000, NEST_X, NEST_FAULT_ADDRESS_SIZE }, /* ADEF */
 		{ 0x480000, 0, NEST_FAULT_ADDRESS_SIZE },      /* ADEM */
 		{ 0x021fff, NEST_W, NEST_FAULT_TRANSLATION },

@@ -328,8 +328,11 @@ static void decode_fault(const struct trap *t, enum walker_access access, struct
 		f->kind = NEST_FAULT_OTHER;
 		return;
 	}
-	if (ecode_of(t) == ECODE_PPI)
+	/* Of the first stage, where user and kernel pages differ. */
+	if (ecode_of(t) == ECODE_PPI) {
+		f->kind = NEST_FAULT_PERMISSION;
 		f->access = tried[access];
+	}
 	if (!loaded.config->sw_ad || nest_pt_query(loaded.pt, f->gpa, &m) != NEST_OK)
 		return;
 	/* Software that keeps V and D itself looks at the entry to see why. */
