@@ -61,7 +61,7 @@ const char *nest_format_name(const struct nest_format *format);
 #define NEST_FEAT_LPA    ((uint32_t)1 << 13) /* AArch64 64K: 52-bit addresses */
 #define NEST_FEAT_S2FWB  ((uint32_t)1 << 14) /* AArch64 stage 2: HCR_EL2.FWB is set */
 #define NEST_FEAT_XNX    ((uint32_t)1 << 15) /* AArch64 stage 2: execute per exception level */
-#define NEST_FEAT_BBM2   ((uint32_t)1 << 17) /* AArch64 FEAT_BBM level 2: splitting and merging need no break */
+#define NEST_FEAT_BBM2   ((uint32_t)1 << 17) /* AArch64: splits and merges need no break; see nest_aarch64_features() */
 #define NEST_FEAT_EL2    ((uint32_t)1 << 18) /* AArch64 first stage of EL2 without VHE: one XN bit */
 #define NEST_FEAT_PTW    ((uint32_t)1 << 19) /* LoongArch: the hardware page table walker is on */
 #define NEST_FEAT_HW_AD  (NEST_FEAT_HW_A | NEST_FEAT_HW_D)

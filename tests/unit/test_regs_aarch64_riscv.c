@@ -324,7 +324,7 @@ static void aarch64_features_from_id_registers(void **state)
 	/* A Cortex-A72, a Neoverse N1, and all of it. */
 	const struct nest_aarch64_id a72 = { 0x00001124, 0, 0 };
 	const struct nest_aarch64_id n1 = { 0x00101125, 0x10212122, 0x1011 };
-	const struct nest_aarch64_id all = { 0x32310200006, 0x10212122, 0x0020010000000000 };
+	const struct nest_aarch64_id all = { 0x32310200006, 0x10212122, 0x0030010000000000 };
 	/* 4K and 64K in stage 1 only (TGran_2 is 1), HA without HD, FEAT_BBM level 1. */
 	const struct nest_aarch64_id odd = { 0x00000110f0000006, 0x1, 0x0010000000000000 };
 
@@ -354,6 +354,29 @@ static void aarch64_features_from_id_registers(void **state)
 	assert_true(nest_aarch64_features(S1_4K, &odd) == 0);
 	assert_true(nest_aarch64_features(S1_64K, &odd) ==
 		    (NEST_FEAT_CONTIG | NEST_FEAT_HW_A | NEST_FEAT_LPA));
+}
+
+/* ID_AA64MMFR2_EL1.BBM, 55:52. Only level 3 (FEAT_BBML3) promises no TLB conflict abort. */
+static void bbm_level_2_is_not_switched_on_by_itself(void **state)
+{
+	static const struct {
+		uint64_t mmfr2;
+		uint32_t bbm2;
+	} rows[] = {
+		{ 0x0000000000000000, 0 },
+		{ 0x0010000000000000, 0 },
+		{ 0x0020000000000000, 0 },
+		{ 0x0030000000000000, NEST_FEAT_BBM2 },
+		{ 0x0040000000000000, NEST_FEAT_BBM2 }, /* a later level has what 3 has */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct nest_aarch64_id id = { 0x00101125, 0x10212122, rows[i].mmfr2 };
+
+		assert_int_equal(nest_aarch64_features(S2_4K, &id) & NEST_FEAT_BBM2, rows[i].bbm2);
+		assert_int_equal(nest_aarch64_features(S1_64K, &id) & NEST_FEAT_BBM2, rows[i].bbm2);
+	}
 }
 
 /* 36:0 base, 43:39 NUM, 45:44 SCALE, 47:46 TG: (NUM + 1) << (5 * SCALE + 1) pages. */
@@ -537,6 +560,7 @@ int main(void)
 		cmocka_unit_test_setup(wrong_tables_are_refused, at_1g),
 		cmocka_unit_test(mair_is_what_the_attribute_indices_mean),
 		cmocka_unit_test(aarch64_features_from_id_registers),
+		cmocka_unit_test(bbm_level_2_is_not_switched_on_by_itself),
 		cmocka_unit_test(range_operands_cover_what_they_say),
 		cmocka_unit_test(single_invalidations_step_by_the_smallest_page),
 		cmocka_unit_test_setup(hgatp_and_satp, at_1g),

@@ -102,6 +102,15 @@ static inline unsigned nest_aarch64_pa_range(const struct nest_aarch64_id *id)
  * of accessed and dirty (NEST_FEAT_HW_AD), and NEST_FEAT_S2FWB when HCR_EL2.FWB stays 0. A CPU
  * without the format's granule: 0, see nest_aarch64_granule(). 64K virtual addresses of more than
  * 48 bits need FEAT_LVA beside.
+ *
+ * NEST_FEAT_BBM2 is in the answer only with FEAT_BBML3 (ID_AA64MMFR2_EL1.BBM, 55:52, is 3), which
+ * promises that no TLB conflict abort comes of a change of size. Level 2 permits the abort, and
+ * the registers do not say whether the CPU takes it. You may add NEST_FEAT_BBM2 yourself if every
+ * CPU that walks the table is
+ *  - one whose maker says that it never takes the abort, whatever BBM says. Linux keeps a list of
+ *    such CPUs by MIDR_EL1 (arch/arm64/kernel/cpufeature.c); or
+ *  - of level 2, and your handler flushes the VMID and resumes on NEST_FAULT_CONFLICT. This works
+ *    for a second stage alone: in a first stage the CPU may take the abort in the handler, too.
  */
 static inline uint32_t nest_aarch64_features(const struct nest_format *format,
 					     const struct nest_aarch64_id *id)
@@ -127,7 +136,7 @@ static inline uint32_t nest_aarch64_features(const struct nest_format *format,
 		f |= NEST_FEAT_XNX;
 	if ((id->mmfr2 >> 40) & 15)
 		f |= NEST_FEAT_S2FWB;
-	if (bbm >= 2)
+	if (bbm >= 3)
 		f |= NEST_FEAT_BBM2;
 	return f & info.features;
 }

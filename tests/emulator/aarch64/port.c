@@ -161,6 +161,9 @@ static bool add_config(const struct wish *w)
 	uint32_t offered = nest_aarch64_features(w->format, &id);
 	struct nest_format_info info;
 
+	/* QEMU's TLB holds single pages: it has level 2 and takes no conflict abort. */
+	if (offered && mmu_bits(id.mmfr2, 55, 52) == 2)
+		offered |= NEST_FEAT_BBM2;
 	/* Software's tracking needs nothing of the CPU, and EL2 is where this runs. */
 	if (!offered || (w->features & ~(NEST_FEAT_SW_AD | NEST_FEAT_EL2) & ~offered))
 		return false;
