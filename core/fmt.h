@@ -78,7 +78,8 @@ struct nest_fmt {
 	const char *name;
 	bool stage2;
 	bool ad_always; /* accessed and dirty are kept by hardware whatever the features (NPT) */
-	bool absent_is_table; /* a directory that holds nothing points to a table of nothing */
+	bool dirty_needs_accessed; /* one switch of the CPU: no HW_D without HW_A */
+	bool absent_is_table;      /* a directory that holds nothing points to a table of nothing */
 	enum nest_ia_kind ia_kind;
 	uint8_t page_shift;      /* log2 of the smallest page and of a table */
 	uint8_t index_bits;      /* log2 of a table's entries; page_shift - 3 */
@@ -191,9 +192,17 @@ struct nest_fmt {
 #define NEST_HAS_FRESH 1 /* fresh_flush() may be true; absent_is_table */
 #endif
 
+/* Every feature of the format that this build has. */
 static inline uint32_t nest_known_features(const struct nest_fmt *f)
 {
 	return f->features & ~(NEST_HAS_CONTIG ? 0u : (uint32_t)NEST_FEAT_CONTIG);
+}
+
+/* Can a table or an entry of this format have these features? The one place that decides it. */
+static inline bool nest_features_ok(const struct nest_fmt *f, uint32_t features)
+{
+	return !(features & ~nest_known_features(f)) &&
+	       (!f->dirty_needs_accessed || (features & NEST_FEAT_HW_AD) != NEST_FEAT_HW_D);
 }
 
 NEST_INLINE uint8_t nest_contig_shift(const struct nest_fmt *f, uint32_t features, unsigned level)

@@ -24,7 +24,7 @@ static int check_features(const struct nest_fmt *f, uint32_t features)
 		return NEST_E_INVAL;
 	if (!f) /* not in this build */
 		return NEST_E_UNSUPPORTED;
-	return features & ~f->features ? NEST_E_UNSUPPORTED : NEST_OK;
+	return nest_features_ok(f, features) ? NEST_OK : NEST_E_UNSUPPORTED;
 }
 
 static int check_pa(const struct nest_fmt *f, uint32_t features, nest_pa_t pa, unsigned shift)
@@ -49,7 +49,8 @@ static int leaf(const struct nest_format *format, unsigned level, uint32_t featu
 	if (err)
 		return err;
 	if (level >= NEST_MAX_LEVELS || !(f->leaf_levels(features) >> level & 1) ||
-	    (attr & ~NEST_MT_MASK & ~f->attrs) || (contiguous && !f->contig_shift(features, level)))
+	    (attr & ~NEST_MT_MASK & ~f->attrs) ||
+	    (contiguous && !nest_contig_shift(f, features, level)))
 		return NEST_E_UNSUPPORTED;
 	err = check_pa(f, features, pa, nest_shift(f, level));
 	if (err)
@@ -74,7 +75,8 @@ int nest_pte_leaf_contiguous(const struct nest_format *format, unsigned level, u
 	return leaf(format, level, features, pa, attr, true, out);
 }
 
-int nest_pte_table(const struct nest_format *format, nest_pa_t table, nest_pte_t *out)
+int nest_pte_table(const struct nest_format *format, uint32_t features, nest_pa_t table,
+		   nest_pte_t *out)
 {
 	const struct nest_fmt *f;
 	int err;
@@ -82,15 +84,16 @@ int nest_pte_table(const struct nest_format *format, nest_pa_t table, nest_pte_t
 	if (!format || !out)
 		return NEST_E_INVAL;
 	f = nest_descriptor(format);
-	err = check_features(f, 0);
+	err = check_features(f, features);
 	if (!err)
-		err = check_pa(f, 0, table, f->page_shift);
+		err = check_pa(f, features, table, f->page_shift);
 	if (!err)
-		*out = f->table(0, table);
+		*out = f->table(features, table);
 	return err;
 }
 
-int nest_pte_mark(const struct nest_format *format, uint64_t value, nest_pte_t *out)
+int nest_pte_mark(const struct nest_format *format, uint32_t features, uint64_t value,
+		  nest_pte_t *out)
 {
 	const struct nest_fmt *f;
 	int err;
@@ -100,9 +103,9 @@ int nest_pte_mark(const struct nest_format *format, uint64_t value, nest_pte_t *
 	if (value > NEST_MARK_MAX)
 		return NEST_E_RANGE;
 	f = nest_descriptor(format);
-	err = check_features(f, 0);
+	err = check_features(f, features);
 	if (!err)
-		*out = nest_soft_word(NEST_SOFT_MARK, value) | f->soft_bits(0, 0);
+		*out = nest_soft_word(NEST_SOFT_MARK, value) | f->soft_bits(features, 0);
 	return err;
 }
 
@@ -158,7 +161,7 @@ static int decode_leaf(const struct nest_fmt *f, unsigned level, uint32_t featur
 	out->kind = NEST_PTE_LEAF;
 	out->pa = f->leaf_pa(features, level, pte);
 	out->attr = err ? 0 : attr;
-	out->contiguous = f->contig_shift(features, level) && f->is_contig(level, pte);
+	out->contiguous = nest_is_member(f, features, level, pte);
 	return err;
 }
 
@@ -220,7 +223,7 @@ int nest_format_describe(const struct nest_format *format, uint32_t features,
 		.fresh_needs_flush = f->fresh_flush(features),
 	};
 	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++)
-		out->contig_shift[l] = f->contig_shift(features, l);
+		out->contig_shift[l] = nest_contig_shift(f, features, l);
 	out->break_before_make = nest_frames_break(f, features);
 	return NEST_OK;
 }

@@ -5,7 +5,7 @@
  */
 #include "core/internal.h"
 
-enum { LEVEL_FIELD = 0xf, LEVEL_FIELD_MAX = 8 };
+enum { LEVEL_FIELD = 0xf, LEVEL_FIELD_MAX = NEST_MAX_LEVELS };
 enum {
 	MAP_FLAGS = LEVEL_FIELD | (int)NEST_MAP_REPLACE | (int)NEST_MAP_SKIP_MAPPED |
 		    (int)NEST_MAP_KEEP_MARKS | (int)NEST_NO_SPLIT,
@@ -350,13 +350,35 @@ int nest_pt_walk(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_vis
 	return nest_pt_walk_flags(pt, ia, size, 0, fn, ctx);
 }
 
-uint64_t nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags)
+/* The largest level at which unmap or protect may have to split an entry. */
+static unsigned split_level(const struct nest_pt *pt, uint32_t flags)
 {
-	uint64_t first, last;
+	unsigned page = flags & NEST_NO_SPLIT ? 0 : pt->max_leaf;
+	unsigned mark = nest_fmt_of(pt)->mark_levels - 1u;
 
-	if (!nest_is_live(pt) || !map_flags_ok(flags) || nest_range(pt, ia, size, &first, &last))
-		return 0;
-	return nest_tables_below(nest_fmt_of(pt), pt->top, first, last, 0);
+	mark = mark < pt->top ? mark : pt->top;
+	return page > mark ? page : mark;
+}
+
+int nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		       uint64_t *tables)
+{
+	unsigned level, cap = 0;
+	uint64_t first, last;
+	int err;
+
+	if (!nest_is_live(pt) || !tables ||
+	    (!map_flags_ok(flags) && (flags & ~(uint32_t)CHANGE_FLAGS)))
+		return NEST_E_INVAL;
+	err = nest_range(pt, ia, size, &first, &last);
+	if (err)
+		return err;
+	level = pt->top;
+	/* Otherwise it may be a map, which in the worst case needs smallest pages everywhere. */
+	if (flags & NEST_UNMAP_SPARSE)
+		level = cap = split_level(pt, flags);
+	*tables = nest_tables_below(nest_fmt_of(pt), level, first, last, cap);
+	return NEST_OK;
 }
 
 /* ---- Resumable forms ---- */

@@ -59,7 +59,7 @@ static int configure(struct nest_pt *pt, const struct nest_pt_config *c)
 	if ((c->flags & NEST_PT_SHARED) && !c->host->defer)
 		return NEST_E_INVAL;
 	/* Members of a group cannot change one by one. */
-	if ((c->features & ~nest_known_features(f)) ||
+	if (!nest_features_ok(f, c->features) ||
 	    ((c->flags & NEST_PT_SHARED) && (!NEST_HAS_SHARED || (c->features & NEST_FEAT_CONTIG))))
 		return NEST_E_UNSUPPORTED;
 	if ((c->flags & NEST_PT_UPPER) && f->ia_kind != NEST_IA_SPLIT)

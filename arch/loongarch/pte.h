@@ -284,7 +284,7 @@ NEST_INLINE nest_pte_t la_set_ad(uint32_t features, unsigned level, nest_pte_t p
 
 /* The parts of a descriptor that are the same in both stages; LA_FORMAT(4k) or LA_FORMAT(16k). */
 #define LA_FORMAT(size)                                                                            \
-	.absent_is_table = true, .page_shift = LA_PAGE_SHIFT_##size,                               \
+	.absent_is_table = true, .dirty_needs_accessed = true, .page_shift = LA_PAGE_SHIFT_##size, \
 	.index_bits = LA_PAGE_SHIFT_##size - 3, .mark_levels = 1, .exact = true,                   \
 	.features = NEST_FEAT_HW_AD | NEST_FEAT_SW_AD | NEST_FEAT_PTW, .ia_min = la_ia_min_##size, \
 	.ia_max = la_width, .ia_default = la_width, .ia_ok = la_ia_ok, .oa_max = la_width,         \

@@ -245,9 +245,9 @@ NEST_INLINE nest_pte_t rv_soft_bits(uint32_t features, unsigned level)
 
 /* The part of a descriptor that both stages share. */
 #define RV_COMMON                                                                                  \
-	.page_shift = 12, .index_bits = 9, .mark_levels = NEST_MAX_LEVELS,                         \
-	.features = RV_FEATURES, .oa_max = rv_oa_max, .oa_default = rv_oa_max,                     \
-	.leaf_levels = rv_leaf_levels, .contig_shift = rv_contig_shift,                            \
+	.dirty_needs_accessed = true, .page_shift = 12, .index_bits = 9,                           \
+	.mark_levels = NEST_MAX_LEVELS, .features = RV_FEATURES, .oa_max = rv_oa_max,              \
+	.oa_default = rv_oa_max, .leaf_levels = rv_leaf_levels, .contig_shift = rv_contig_shift,   \
 	.fresh_flush = rv_fresh_flush, .needs_break = rv_needs_break, .pa_bits = rv_pa_bits,       \
 	.pa_mask = rv_pa_mask, .leaf_pa = rv_leaf_pa, .is_contig = rv_is_contig,                   \
 	.contig = rv_contig, .uncontig = rv_uncontig, .table = rv_table, .table_pa = rv_table_pa,  \

@@ -43,7 +43,9 @@ const char *nest_format_name(const struct nest_format *format);
 /* clang-format off */
 /*
  * What a CPU has beyond the base of a format. A feature that the format does not know is
- * NEST_E_UNSUPPORTED, so that a typing error cannot pass for a capability.
+ * NEST_E_UNSUPPORTED, so that a typing error cannot pass for a capability. So is one that the build
+ * leaves out (NEST_FEAT_CONTIG without contiguous groups), and NEST_FEAT_HW_D without
+ * NEST_FEAT_HW_A on RISC-V and LoongArch: there, hardware that sets dirty sets accessed, too.
  */
 #define NEST_FEAT_1G     ((uint32_t)1 << 0)  /* EPT, NPT, x86-64: 1 GiB pages */
 #define NEST_FEAT_XO     ((uint32_t)1 << 1)  /* EPT: execute-only pages (IA32_VMX_EPT_VPID_CAP bit 0) */
@@ -104,11 +106,22 @@ int nest_pte_leaf(const struct nest_format *format, unsigned level, uint32_t fea
 int nest_pte_leaf_contiguous(const struct nest_format *format, unsigned level, uint32_t features,
 			     nest_pa_t pa, nest_attr_t attr, nest_pte_t *out);
 
-/* Build a pointer to a table (base features). NEST_E_INVAL, NEST_E_ALIGN, NEST_E_RANGE. */
-int nest_pte_table(const struct nest_format *format, nest_pa_t table, nest_pte_t *out);
+/*
+ * Build a pointer to the table at `table`. NEST_E_INVAL: NULL or unknown features;
+ * NEST_E_UNSUPPORTED: the format has no such feature; NEST_E_ALIGN: not aligned to a table;
+ * NEST_E_RANGE: beyond the output width of the format with these features. *out is written only on
+ * NEST_OK.
+ */
+int nest_pte_table(const struct nest_format *format, uint32_t features, nest_pa_t table,
+		   nest_pte_t *out);
 
-/* Build a non-present entry that carries `value` (0..NEST_MARK_MAX). NEST_E_INVAL, NEST_E_RANGE. */
-int nest_pte_mark(const struct nest_format *format, uint64_t value, nest_pte_t *out);
+/*
+ * Build a non-present entry that carries `value` (0..NEST_MARK_MAX). NEST_E_INVAL: NULL or unknown
+ * features; NEST_E_UNSUPPORTED: the format has no such feature; NEST_E_RANGE: value too large.
+ * *out is written only on NEST_OK.
+ */
+int nest_pte_mark(const struct nest_format *format, uint32_t features, uint64_t value,
+		  nest_pte_t *out);
 
 /*
  * The entry that stands for "nothing" at `level`. LoongArch directories (level 1 and up) need
@@ -144,7 +157,10 @@ struct nest_format_info {
 	bool break_before_make;                 /* a change of address needs it */
 };
 
-/* NEST_E_INVAL: NULL; NEST_E_UNSUPPORTED: a feature that the format does not know. */
+/*
+ * NEST_E_INVAL: NULL or unknown features; NEST_E_UNSUPPORTED: features that a table of this format
+ * cannot have.
+ */
 int nest_format_describe(const struct nest_format *format, uint32_t features,
 			 struct nest_format_info *out);
 

@@ -129,13 +129,14 @@ void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid);
 
 /* clang-format off */
 /* Flags of map, protect and unmap. A call refuses flags that are not listed with it. */
-#define NEST_MAP_NO_HUGE      NEST_MAP_MAX_LEVEL(0)                  /* smallest pages only, no contiguous groups */
-#define NEST_MAP_MAX_LEVEL(n) ((uint32_t)(((n) & 7u) + 1u))          /* no page above level n; 0: no groups either */
-#define NEST_MAP_REPLACE      ((uint32_t)1 << 4)                     /* what is there is replaced */
-#define NEST_MAP_SKIP_MAPPED  ((uint32_t)1 << 5)                     /* what is there stays */
-#define NEST_MAP_KEEP_MARKS   ((uint32_t)1 << 9)                     /* a mark is in the way like a page */
-#define NEST_UNMAP_SPARSE     ((uint32_t)1 << 6)                     /* holes are allowed */
-#define NEST_NO_SPLIT         ((uint32_t)1 << 7)                     /* a partly covered larger page is NEST_E_HUGE */
+#define NEST_MAP_NO_HUGE      ((uint32_t)1 << 0) /* NEST_MAP_MAX_LEVEL(0): smallest pages only, no contiguous groups */
+/* No page above level n; 0: no groups either. The call refuses an n of NEST_MAX_LEVELS or more. Evaluates n twice. */
+#define NEST_MAP_MAX_LEVEL(n) ((uint32_t)(n) < NEST_MAX_LEVELS ? (uint32_t)(n) + 1u : (uint32_t)15)
+#define NEST_MAP_REPLACE      ((uint32_t)1 << 4) /* what is there is replaced */
+#define NEST_MAP_SKIP_MAPPED  ((uint32_t)1 << 5) /* what is there stays */
+#define NEST_MAP_KEEP_MARKS   ((uint32_t)1 << 9) /* a mark is in the way like a page */
+#define NEST_UNMAP_SPARSE     ((uint32_t)1 << 6) /* holes are allowed */
+#define NEST_NO_SPLIT         ((uint32_t)1 << 7) /* a partly covered larger page is NEST_E_HUGE */
 /* clang-format on */
 
 /*
@@ -302,11 +303,16 @@ struct nest_pt_stats {
 int nest_pt_stats(const struct nest_pt *pt, struct nest_pt_stats *out);
 
 /*
- * Upper bound on the tables that one map (flags as for nest_pt_map), mark, unmap or protect of the
- * range can need, whatever is mapped there and whatever the frames' alignment. 0 for a range that
- * no call would accept.
+ * Set *tables to an upper bound on the tables that one call with these flags needs for the range,
+ * whatever is mapped there: map, unmap or protect; with flags 0 also mark. The bound for map holds
+ * for every alignment of the frames. NEST_UNMAP_SPARSE is a flag of unmap and protect alone, which
+ * need tables only to split what lies across an end of the range: a page or a mark, with
+ * NEST_NO_SPLIT a mark alone.
+ * NEST_E_INVAL: NULL, or flags that no such call accepts; NEST_E_ALIGN; NEST_E_RANGE. *tables is
+ * written only on NEST_OK.
  */
-uint64_t nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags);
+int nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		       uint64_t *tables);
 
 /*
  * Reserves: tables set aside, so that a later call needs no allocator (in a place where the host's

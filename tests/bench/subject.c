@@ -111,7 +111,7 @@ bool subject_make(struct subject *s, const struct nest_format *format, uint32_t 
 		    nest_pte_leaf(format, l, s->features, 0, s->attr, &s->leaf[l]) != NEST_OK)
 			return false;
 	}
-	if (nest_pte_table(format, 0, &s->table) != NEST_OK)
+	if (nest_pte_table(format, s->features, 0, &s->table) != NEST_OK)
 		return false;
 	if (s->features & NEST_FEAT_HW_AD) {
 		if (nest_pte_leaf(format, 0, s->features, 0, dirty_attr, &dirty) ||

@@ -98,7 +98,8 @@ static nest_pte_t random_word(const struct planted *p, unsigned level)
 	if (leaf)
 		e = random_leaf(level);
 	else
-		(void)nest_pte_table(model.config->format, p->table[level - 1][one_of(POOL)], &e);
+		(void)nest_pte_table(model.config->format, model.config->features,
+				     p->table[level - 1][one_of(POOL)], &e);
 	switch (one_of(12)) {
 	case 0:
 	case 1:

@@ -133,7 +133,7 @@ static inline void check_table(const struct nest_format *fmt, unsigned levels, u
 	nest_pte_t e = 0;
 
 	name_case(fmt, "table", levels, word);
-	CHECK_OK(nest_pte_table(fmt, pa, &e));
+	CHECK_OK(nest_pte_table(fmt, features, pa, &e));
 	CHECK_EQ(e, word);
 	for (unsigned level = 1; level < levels; level++) {
 		CHECK_OK(nest_pte_decode(fmt, level, features, word, &info));
@@ -143,15 +143,16 @@ static inline void check_table(const struct nest_format *fmt, unsigned levels, u
 	CHECK_RC(nest_pte_decode(fmt, levels, features, word, &info), NEST_E_UNSUPPORTED);
 }
 
-static inline void check_mark(const struct nest_format *fmt, uint64_t value, nest_pte_t word)
+static inline void check_mark(const struct nest_format *fmt, uint32_t features, uint64_t value,
+			      nest_pte_t word)
 {
 	struct nest_pte_info info;
 	nest_pte_t e = 0;
 
 	name_case(fmt, "mark", 0, word);
-	CHECK_OK(nest_pte_mark(fmt, value, &e));
+	CHECK_OK(nest_pte_mark(fmt, features, value, &e));
 	CHECK_EQ(e, word);
-	CHECK_OK(nest_pte_decode(fmt, 0, 0, word, &info));
+	CHECK_OK(nest_pte_decode(fmt, 0, features, word, &info));
 	CHECK_EQ(info.kind, NEST_PTE_MARK);
 	CHECK_EQ(info.mark, value);
 }

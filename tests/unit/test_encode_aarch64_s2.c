@@ -253,15 +253,25 @@ static void tables_marks_and_absent_entries(void **state)
 	nest_pte_t e = 0;
 
 	(void)state;
-	assert_int_equal(nest_pte_table(F4, 0x40001000, &e), NEST_OK);
+	assert_int_equal(nest_pte_table(F4, 0, 0x40001000, &e), NEST_OK);
 	assert_true(e == 0x0000000040001003);
-	assert_int_equal(nest_pte_table(F16, 0xffffffffc000, &e), NEST_OK);
+	assert_int_equal(nest_pte_table(F16, 0, 0xffffffffc000, &e), NEST_OK);
 	assert_true(e == 0x0000ffffffffc003);
-	assert_int_equal(nest_pte_table(F64, 0x40010000, &e), NEST_OK);
+	assert_int_equal(nest_pte_table(F64, 0, 0x40010000, &e), NEST_OK);
 	assert_true(e == 0x0000000040010003);
-	assert_int_equal(nest_pte_table(F64, 0x1000, &e), NEST_E_ALIGN);
-	assert_int_equal(nest_pte_table(F4, 0x1000000000000, &e), NEST_E_RANGE);
-	assert_int_equal(nest_pte_mark(F4, 0x123456789abc, &e), NEST_OK);
+	assert_int_equal(nest_pte_table(F64, 0, 0x1000, &e), NEST_E_ALIGN);
+	assert_int_equal(nest_pte_table(F4, 0, 0x1000000000000, &e), NEST_E_RANGE);
+	/* 52 bits: OA[51:50] in 9:8 with LPA2, OA[51:48] in 15:12 with LPA. */
+	assert_int_equal(nest_pte_table(F4, NEST_FEAT_LPA2, 0xf000000001000, &e), NEST_OK);
+	assert_true(e == 0x0003000000001303);
+	assert_int_equal(nest_pte_table(F64, NEST_FEAT_LPA, 0xf000000010000, &e), NEST_OK);
+	assert_true(e == 0x000000000001f003);
+	assert_int_equal(nest_pte_table(F4, NEST_FEAT_LPA, 0, &e), NEST_E_UNSUPPORTED);
+	assert_int_equal(nest_pte_table(F4, 0x80000000, 0, &e), NEST_E_INVAL);
+	assert_int_equal(nest_pte_mark(F4, NEST_FEAT_LPA, 1, &e), NEST_E_UNSUPPORTED);
+	assert_int_equal(nest_pte_mark(F4, 0x80000000, 1, &e), NEST_E_INVAL);
+	assert_true(e == 0x000000000001f003);
+	assert_int_equal(nest_pte_mark(F4, 0, 0x123456789abc, &e), NEST_OK);
 	assert_true(e == 0x0123456789abc008);
 	assert_int_equal(nest_pte_absent(F4, 2, 0, 0, &e), NEST_OK);
 	assert_true(e == 0);

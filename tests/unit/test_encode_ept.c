@@ -137,12 +137,17 @@ static void tables_marks_and_nothing(void **state)
 	check_words(EPT, cases, LENGTH(cases));
 	check_table(EPT, 4, 0, 0x1000, 0x1007);
 	check_table(EPT, 5, LA57, 0xffffffffff000, 0xffffffffff007);
-	check_mark(EPT, 0, 0x8);
-	check_mark(EPT, 0x1234, 0x1234008);
-	check_mark(EPT, 0xffffffffffff, 0x0ffffffffffff008);
-	CHECK_RC(nest_pte_mark(EPT, 0x1000000000000, &e), NEST_E_RANGE);
-	CHECK_RC(nest_pte_table(EPT, 0x1008, &e), NEST_E_ALIGN);
-	CHECK_RC(nest_pte_table(EPT, 0x10000000000000, &e), NEST_E_RANGE);
+	/* With mode-based execute control a pointer has to allow user execution too: bit 10. */
+	check_table(EPT, 4, MBEC, 0x1000, 0x1407);
+	check_mark(EPT, 0, 0, 0x8);
+	check_mark(EPT, 0, 0x1234, 0x1234008);
+	check_mark(EPT, 0, 0xffffffffffff, 0x0ffffffffffff008);
+	/* Without "suppress #VE", bit 63, a fault at the mark would go to the guest. */
+	check_mark(EPT, VE, 0x1234, 0x8000000001234008);
+	check_mark(EPT, EVERY, 0xffffffffffff, 0x8ffffffffffff008);
+	CHECK_RC(nest_pte_mark(EPT, 0, 0x1000000000000, &e), NEST_E_RANGE);
+	CHECK_RC(nest_pte_table(EPT, 0, 0x1008, &e), NEST_E_ALIGN);
+	CHECK_RC(nest_pte_table(EPT, 0, 0x10000000000000, &e), NEST_E_RANGE);
 	CHECK_OK(nest_pte_absent(EPT, 3, 0, 0x5000, &e));
 	CHECK_EQ(e, 0);
 	for (unsigned level = 0; level < 5; level++) {

@@ -62,7 +62,6 @@ static void leaves_have_the_manuals_words(void **state)
 		LEAF(0, HW | PTW, 0, NEST_R, 0x4000000000000090),
 		LEAF(1, HW | PTW, 0, NEST_RWX | NEST_ACCESSED, 0x1d1),
 		LEAF(0, NEST_FEAT_HW_A, 0, NEST_RWX, 0x192),
-		LEAF(0, NEST_FEAT_HW_D, 0, NEST_RWX, 0x191),
 	};
 	static const struct leaf_case small[] = {
 		LEAF(0, 0, 0x12345000, NEST_RWX, 0x12345193),
@@ -158,12 +157,12 @@ static void a_pointer_is_the_bare_address(void **state)
 		check_words(all[i], cases, LENGTH(cases));
 		check_table(all[i], 4, 0, 0x8000, 0x8000);
 		check_table(all[i], 4, PTW, 0xffffffffc000, 0xffffffffc000);
-		CHECK_RC(nest_pte_table(all[i], 0x1000000000000, &e), NEST_E_RANGE);
+		CHECK_RC(nest_pte_table(all[i], 0, 0x1000000000000, &e), NEST_E_RANGE);
 	}
 	check_words(S1_16K, large, LENGTH(large));
 	check_words(S2_16K, large, LENGTH(large));
-	CHECK_RC(nest_pte_table(S2_16K, 0x1000, &e), NEST_E_ALIGN);
-	CHECK_OK(nest_pte_table(S2_4K, 0x1000, &e));
+	CHECK_RC(nest_pte_table(S2_16K, 0, 0x1000, &e), NEST_E_ALIGN);
+	CHECK_OK(nest_pte_table(S2_4K, 0, 0x1000, &e));
 	CHECK_EQ(e, 0x1000);
 }
 
@@ -197,8 +196,21 @@ static void marks_are_invalid_pages(void **state)
 	(void)state;
 	for (size_t i = 0; i < LENGTH(all); i++) {
 		check_words(all[i], cases, LENGTH(cases));
-		check_mark(all[i], 0, 0x8);
-		check_mark(all[i], 0xffffffffffff, 0x0ffffffffffff008);
+		check_mark(all[i], 0, 0, 0x8);
+		check_mark(all[i], 0, 0xffffffffffff, 0x0ffffffffffff008);
+	}
+}
+
+/* The hardware walker, PWCH bit 24, is one switch for V and D. */
+static void no_walker_sets_dirty_without_accessed(void **state)
+{
+	struct nest_format_info info;
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(all); i++) {
+		CHECK_RC(nest_format_describe(all[i], PTW | NEST_FEAT_HW_D, &info),
+			 NEST_E_UNSUPPORTED);
+		CHECK_OK(nest_format_describe(all[i], PTW | HW, &info));
 	}
 }
 
@@ -207,8 +219,7 @@ static void leaves_that_hardware_refuses_are_reserved(void **state)
 	static const struct word_case cases[] = {
 		WORD(0, 0, 0x1b3, RESERVED, 0, 0), /* MAT 3 */
 		WORD(1, 0, 0x1f3, RESERVED, 0, 0),
-		WORD(0, 0, 0x190, RESERVED, 0, 0), /* V clear, not tracked */
-		WORD(0, NEST_FEAT_HW_D, 0x190, RESERVED, 0, 0),
+		WORD(0, 0, 0x190, RESERVED, 0, 0),   /* V clear, not tracked */
 		WORD(0, PTW, 0x113, RESERVED, 0, 0), /* P clear */
 		WORD(1, PTW | HW, 0x153, RESERVED, 0, 0),
 		WORD(1, SW, 0x40, RESERVED, 0, 0),           /* neither P nor V */
@@ -282,7 +293,7 @@ static int expect_second(uint32_t features, nest_attr_t attr, nest_attr_t *reads
 
 static void decoding_undoes_encoding(void **state)
 {
-	static const uint32_t features[] = { 0, SW, NEST_FEAT_HW_A, NEST_FEAT_HW_D, HW | PTW };
+	static const uint32_t features[] = { 0, SW, NEST_FEAT_HW_A, HW | PTW };
 
 	(void)state;
 	for (size_t i = 0; i < LENGTH(features); i++) {
@@ -317,6 +328,7 @@ int main(void)
 		cmocka_unit_test(a_pointer_is_the_bare_address),
 		cmocka_unit_test(an_empty_directory_entry_points_to_an_empty_table),
 		cmocka_unit_test(marks_are_invalid_pages),
+		cmocka_unit_test(no_walker_sets_dirty_without_accessed),
 		cmocka_unit_test(leaves_that_hardware_refuses_are_reserved),
 		cmocka_unit_test(what_attributes_cannot_say_has_no_name),
 		cmocka_unit_test(decoding_undoes_encoding),

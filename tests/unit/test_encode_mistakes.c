@@ -54,7 +54,7 @@ static void every_nested_entry_is_a_user_page(void **state)
 
 	(void)state;
 	assert_int_equal(leaf(&nest_fmt_npt, NEST_R) & 4, 4);
-	assert_int_equal(nest_pte_table(&nest_fmt_npt, 0x1000, &e), NEST_OK);
+	assert_int_equal(nest_pte_table(&nest_fmt_npt, 0, 0x1000, &e), NEST_OK);
 	assert_int_equal(e, 0x1007);
 	assert_int_equal(leaf(&nest_fmt_riscv_g, NEST_R) & 0x10, 0x10);
 }
@@ -108,6 +108,36 @@ static void each_granule_refuses_what_it_has_not(void **state)
 	}
 }
 
+/* nest_format_describe(), entries and tables agree on what a format knows in this build. */
+static void everything_knows_the_same_features(void **state)
+{
+	struct nest_format_info base, info;
+	nest_pte_t e;
+
+	(void)state;
+	for (unsigned n = 0; nest_formats[n]; n++) {
+		const struct nest_format *f = nest_formats[n];
+
+		assert_int_equal(nest_format_describe(f, 0, &base), NEST_OK);
+		for (unsigned bit = 0; bit < 20; bit++) {
+			/* Some formats have no dirty without accessed. */
+			uint32_t one = (uint32_t)1 << bit,
+				 with = one == NEST_FEAT_HW_D ? NEST_FEAT_HW_AD : one;
+			int want = base.features & one ? NEST_OK : NEST_E_UNSUPPORTED;
+
+			assert_int_equal(nest_format_describe(f, with, &info), want);
+			assert_int_equal(nest_pte_leaf(f, 0, with, 0, NEST_R, &e), want);
+			assert_int_equal(nest_pte_table(f, with, 0, &e), want);
+			assert_int_equal(nest_pte_mark(f, with, 0, &e), want);
+			assert_int_equal(nest_pte_absent(f, 0, with, 0, &e), want);
+		}
+		if (base.features & NEST_FEAT_CONTIG)
+			continue;
+		for (unsigned l = 0; l < NEST_MAX_LEVELS; l++)
+			assert_int_equal(base.contig_shift[l], 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -115,6 +145,7 @@ int main(void)
 		cmocka_unit_test(no_execute_is_written),
 		cmocka_unit_test(every_nested_entry_is_a_user_page),
 		cmocka_unit_test(each_granule_refuses_what_it_has_not),
+		cmocka_unit_test(everything_knows_the_same_features),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

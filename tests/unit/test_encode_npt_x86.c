@@ -139,12 +139,12 @@ static void tables_marks_and_nothing(void **state)
 
 		check_table(fmt, 4, 0, 0x1000, 0x1007);
 		check_table(fmt, 5, LA57, 0xffffffffff000, 0xffffffffff007);
-		check_mark(fmt, 0, 0x8);
-		check_mark(fmt, 0xffffffffffff, 0x0ffffffffffff008);
+		check_mark(fmt, 0, 0, 0x8);
+		check_mark(fmt, 0, 0xffffffffffff, 0x0ffffffffffff008);
 		CHECK_OK(nest_pte_absent(fmt, 4, LA57, 0x5000, &e));
 		CHECK_EQ(e, 0);
 		CHECK_RC(nest_pte_absent(fmt, 4, 0, 0, &e), NEST_E_UNSUPPORTED);
-		CHECK_RC(nest_pte_table(fmt, 0x10000000000000, &e), NEST_E_RANGE);
+		CHECK_RC(nest_pte_table(fmt, 0, 0x10000000000000, &e), NEST_E_RANGE);
 	}
 }
 

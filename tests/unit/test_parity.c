@@ -265,7 +265,7 @@ static void entries_one_by_one(void **state)
 	CHECK_EQ(info.kind, NEST_PTE_LEAF);
 	CHECK_EQ(info.pa, 0x200000);
 	CHECK_EQ(info.attr, NEST_RX | NEST_U);
-	CHECK_OK(nest_pte_table(&nest_fmt_x86_64, 0x5000, &e)); /* new_table */
+	CHECK_OK(nest_pte_table(&nest_fmt_x86_64, 0, 0x5000, &e)); /* new_table */
 	CHECK_EQ(e & ~0x20u, 0x5007u);
 	CHECK_OK(nest_pte_decode(&nest_fmt_x86_64, 1, 0, e, &info));
 	CHECK_EQ(info.kind, NEST_PTE_TABLE);

@@ -202,7 +202,8 @@ static void refuse_range(struct fix *f, uint64_t ia, uint64_t size, int rc)
 	CHECK_RC(nest_pt_unmap_some(pt, ia, size, NEST_UNMAP_SPARSE, NULL, 4, &done), rc);
 	CHECK_RC(nest_pt_protect_some(pt, ia, size, 0, f->w, 0, NULL, 4, &done), rc);
 	CHECK_EQ(done, 0);
-	CHECK_EQ(nest_pt_tables_for(pt, ia, size, 0), 0);
+	CHECK_RC(nest_pt_tables_for(pt, ia, size, 0, &done), rc);
+	CHECK_EQ(done, 0);
 }
 
 static int never(void *ctx, const struct nest_mapping *m)
@@ -312,6 +313,9 @@ static void map_refuses_outputs_beyond_the_width(void **state)
 	sweep(SWEEP_SOME_WIDTHS, outputs);
 }
 
+_Static_assert((NEST_MAP_MAX_LEVEL(1) | NEST_MAP_REPLACE) == 0x12, "one value, in any expression");
+_Static_assert(NEST_MAP_MAX_LEVEL(0) == NEST_MAP_NO_HUGE, "smallest pages");
+
 static void arguments(const struct tcase *c)
 {
 	struct fix f;
@@ -319,7 +323,8 @@ static void arguments(const struct tcase *c)
 	struct nest_pt_stats st;
 	struct nest_reserve r;
 	struct snap before;
-	uint64_t ia, done, p;
+	static const unsigned too_high[] = { 5, 6, 7, 8, 9, 15, 16, 24, 256, 0x80000000 };
+	uint64_t ia, done, p, tables = 77;
 	nest_attr_t bad = (nest_attr_t)1 << 31;
 
 	fix_open(&f, c);
@@ -344,6 +349,16 @@ static void arguments(const struct tcase *c)
 			CHECK_RC(nest_pt_protect(&f.pt, ia, p, 0, flag, 0, NULL), NEST_E_INVAL);
 		}
 	}
+	/* No format has these levels; 8 and 16 must not pass for 0. */
+	for (unsigned i = 0; i < sizeof(too_high) / sizeof(*too_high); i++) {
+		uint32_t flag = NEST_MAP_MAX_LEVEL(too_high[i]);
+
+		CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, flag, NULL), NEST_E_INVAL);
+		CHECK_RC(nest_pt_map_some(&f.pt, ia + p, 0, p, f.attr, flag, NULL, 1, &done),
+			 NEST_E_INVAL);
+	}
+	CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, NEST_MAP_MAX_LEVEL(-1), NULL),
+		 NEST_E_INVAL);
 	CHECK_RC(
 		nest_pt_map(&f.pt, ia, 0, p, f.attr, NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED, NULL),
 		NEST_E_INVAL);
@@ -369,7 +384,9 @@ static void arguments(const struct tcase *c)
 	CHECK_RC(nest_pt_stats(&f.pt, NULL), NEST_E_INVAL);
 	CHECK_RC(nest_pt_share(NULL, &f.pt, ia, p), NEST_E_INVAL);
 	CHECK_RC(nest_pt_share(&f.pt, NULL, ia, p), NEST_E_INVAL);
-	CHECK_EQ(nest_pt_tables_for(NULL, ia, p, 0), 0);
+	CHECK_RC(nest_pt_tables_for(NULL, ia, p, 0, &tables), NEST_E_INVAL);
+	CHECK_RC(nest_pt_tables_for(&f.pt, ia, p, 0, NULL), NEST_E_INVAL);
+	CHECK_EQ(tables, 77);
 	nest_reserve_init(&r);
 	CHECK_RC(nest_reserve_fill(NULL, &f.pt, 1), NEST_E_INVAL);
 	CHECK_RC(nest_reserve_fill(&r, NULL, 1), NEST_E_INVAL);

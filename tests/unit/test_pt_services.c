@@ -153,10 +153,13 @@ static void bounds(const struct tcase *c)
 		uint64_t pages = window / p, from = rnd(&seed) % pages;
 		uint64_t size = (1 + rnd(&seed) % (pages - from)) * p, ia = base + from * p;
 		uint32_t flags = i % 3 ? 0 : NEST_MAP_NO_HUGE;
-		uint64_t bound = nest_pt_tables_for(&f.pt, ia, size, flags), used;
+		uint64_t bound = 0, cuts = 0, used;
 		nest_pa_t pa = i % 2 ? ia % window + 16 * window : 16 * window + p;
 
+		CHECK_OK(nest_pt_tables_for(&f.pt, ia, size, flags, &bound));
+		CHECK_OK(nest_pt_tables_for(&f.pt, ia, size, NEST_UNMAP_SPARSE, &cuts));
 		CHECK(bound > 0 || f.top == 0);
+		CHECK(cuts <= bound && cuts <= 2u * f.top);
 		for (unsigned op = 0; op < 4; op++) {
 			f.a.nr_ev = 0;
 			used = f.a.outstanding;
@@ -164,12 +167,13 @@ static void bounds(const struct tcase *c)
 				CHECK_OK(nest_pt_map(&f.pt, ia, pa, size, f.attr,
 						     flags | NEST_MAP_REPLACE, NULL));
 			else if (op == 1)
-				CHECK_OK(nest_pt_protect(&f.pt, ia, size, 0, f.w, 0, NULL));
+				CHECK_OK(nest_pt_protect(&f.pt, ia, size, 0, f.w, NEST_UNMAP_SPARSE,
+							 NULL));
 			else if (op == 2)
-				CHECK_OK(nest_pt_unmap(&f.pt, ia, size, 0, NULL));
+				CHECK_OK(nest_pt_unmap(&f.pt, ia, size, NEST_UNMAP_SPARSE, NULL));
 			else
 				CHECK_OK(nest_pt_mark(&f.pt, ia, size, 1, NULL));
-			CHECK(f.a.outstanding <= used + bound);
+			CHECK(f.a.outstanding <= used + (op == 1 || op == 2 ? cuts : bound));
 			arena_mark(&f.a);
 			if (op == 1 && i % 2)
 				break;
@@ -186,6 +190,68 @@ static void tables_for_is_an_upper_bound(void **state)
 	sweep(SWEEP_DEFAULT_WIDTH, bounds);
 }
 
+/* The worst case for each kind of flags, counted by hand. */
+static void tables_for_takes_the_flags_of_each_call(void **state)
+{
+	enum { SPARSE = NEST_UNMAP_SPARSE, WHOLE = NEST_UNMAP_SPARSE | NEST_NO_SPLIT };
+	const uint64_t g = 1ull << 30, end = g + 0x1000;
+	static const struct {
+		const struct nest_format *format;
+		unsigned ia_bits;
+		uint32_t flags;
+		uint64_t want;
+	} rows[] = {
+		/*
+		 * [4 KiB, 1 GiB + 4 KiB): a table below one entry of 512 GiB, two of 1 GiB, 513 of
+		 * 2 MiB.
+		 */
+		{ &nest_fmt_npt, 48, 0, 516 },
+		{ &nest_fmt_npt, 48, NEST_MAP_NO_HUGE, 516 },
+		{ &nest_fmt_npt, 48, NEST_MAP_MAX_LEVEL(2) | NEST_MAP_REPLACE, 516 },
+		{ &nest_fmt_npt, 48, NEST_MAP_SKIP_MAPPED | NEST_NO_SPLIT, 516 },
+		{ &nest_fmt_npt, 48, NEST_NO_SPLIT, 516 },
+		/* At each end an entry of each size is cut; that of 512 GiB is one for both. */
+		{ &nest_fmt_npt, 48, SPARSE, 5 },
+		/* Pages stay whole, marks do not. */
+		{ &nest_fmt_npt, 48, WHOLE, 5 },
+		/* LoongArch: pages of at most 1 GiB, and marks in the smallest size alone. */
+		{ &nest_fmt_loongarch_s2_4k, 48, 0, 516 },
+		{ &nest_fmt_loongarch_s2_4k, 48, SPARSE, 4 },
+		{ &nest_fmt_loongarch_s2_4k, 48, WHOLE, 0 },
+	};
+	static const uint32_t refused[] = {
+		NEST_MAP_NO_HUGE | NEST_UNMAP_SPARSE,
+		NEST_MAP_REPLACE | NEST_UNMAP_SPARSE,
+		NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED,
+		NEST_MAP_MAX_LEVEL(NEST_MAX_LEVELS),
+		NEST_HARVEST_KEEP,
+		(uint32_t)1 << 31,
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct tcase c = tcase_of(rows[i].format, 0, rows[i].ia_bits, 0);
+		uint64_t tables = 77;
+		struct fix f;
+
+		fix_open(&f, &c);
+		snprintf(test_case, sizeof(test_case), "row %u", i);
+		for (unsigned n = 0; n < sizeof(refused) / sizeof(*refused); n++)
+			CHECK_RC(nest_pt_tables_for(&f.pt, 0x1000, g, refused[n], &tables),
+				 NEST_E_INVAL);
+		CHECK_RC(nest_pt_tables_for(&f.pt, 0x1000, 0, rows[i].flags, &tables),
+			 NEST_E_RANGE);
+		CHECK_RC(nest_pt_tables_for(&f.pt, 0x800, g, rows[i].flags, &tables), NEST_E_ALIGN);
+		CHECK_EQ(tables, 77);
+		CHECK_OK(nest_pt_tables_for(&f.pt, 0x1000, end - 0x1000, rows[i].flags, &tables));
+		CHECK_EQ(tables, rows[i].want);
+		/* A whole entry of the root needs nothing to be cut. */
+		CHECK_OK(nest_pt_tables_for(&f.pt, 0, 1ull << 39, SPARSE, &tables));
+		CHECK_EQ(tables, 0);
+		fix_close(&f);
+	}
+}
+
 /* A reserve of that many tables is enough without the host's allocator. */
 static void reserves(const struct tcase *c)
 {
@@ -199,7 +265,7 @@ static void reserves(const struct tcase *c)
 	empty = snap_take(&f);
 	ia = place(&f, PLACE_MID, 64 * p) + p;
 	size = 33 * p;
-	need = nest_pt_tables_for(&f.pt, ia, size, 0);
+	CHECK_OK(nest_pt_tables_for(&f.pt, ia, size, 0, &need));
 	nest_reserve_init(&r);
 	if (need) {
 		/* One too few: that one comes from the host. */
@@ -419,6 +485,7 @@ int main(void)
 		cmocka_unit_test(walk_tells_leaves_in_order),
 		cmocka_unit_test(stats_count_what_is_there),
 		cmocka_unit_test(tables_for_is_an_upper_bound),
+		cmocka_unit_test(tables_for_takes_the_flags_of_each_call),
 		cmocka_unit_test(a_reserve_stands_in_for_the_allocator),
 		cmocka_unit_test(the_host_may_refuse_frames),
 		cmocka_unit_test(dump_collapses_runs),

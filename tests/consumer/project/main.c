@@ -37,10 +37,15 @@ static void call_now(void *ctx, void (*fn)(void *arg), void *arg)
 	fn(arg);
 }
 
-/* Say so if tables cannot be had with these flags and features. */
+/*
+ * Say so if tables cannot be had with these flags and features, or if the functions for entries
+ * disagree about the features.
+ */
 static void try_with(struct nest_pt_config config, uint32_t flags, uint32_t features,
 		     const char *what)
 {
+	struct nest_format_info info;
+	nest_pte_t e;
 	struct nest_pt pt;
 	int err;
 
@@ -51,6 +56,9 @@ static void try_with(struct nest_pt_config config, uint32_t flags, uint32_t feat
 		printf("%s: %s\n", what, nest_strerror(err));
 	else
 		nest_pt_destroy(&pt);
+	if (!flags && (nest_format_describe(config.format, features, &info) != err ||
+		       nest_pte_leaf(config.format, 0, features, 0, NEST_R, &e) != err))
+		printf("%s: entries can have them\n", what);
 }
 
 int main(void)
