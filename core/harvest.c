@@ -6,7 +6,8 @@
  *
  * What a reader must not break: a leaf is changed only in place, by compare-and-exchange to the
  * same leaf less the one status, and only after it has been told. So what hardware sets at any
- * moment is told by this call or still there for the next.
+ * moment is told by this call or still there for the next. A leaf that may be written to without
+ * showing it is told every time.
  */
 #include "core/internal.h"
 
@@ -32,18 +33,33 @@ static nest_pte_t status_bits(const struct nest_pt *pt, nest_attr_t which)
 	return without ^ with;
 }
 
+/*
+ * May the leaf be written to without its entry showing it? Where a format has NEST_DBM, only pages
+ * with it show. (Every leaf of a table that tracks accessed shows that.)
+ */
+static bool is_blind(const struct harvest *h, nest_attr_t attr)
+{
+	return (h->rq->clear & NEST_DIRTY) && (nest_fmt_of(h->pt)->attrs & NEST_DBM) &&
+	       (attr & (NEST_W | NEST_DBM)) == NEST_W;
+}
+
 static bool is_alike(const struct harvest *h, nest_pte_t e)
 {
 	return !((e ^ h->clean) & h->alike);
 }
 
-static bool is_marked(struct harvest *h, unsigned level, nest_pte_t e)
+/* Is there something to tell? *blind: and will be the next time. */
+static bool is_marked(struct harvest *h, unsigned level, nest_pte_t e, bool *blind)
 {
 	if (level == 0 && is_alike(h, e))
 		return false;
-	if (nest_fmt_of(h->pt)->is_leaf(level, e) &&
-	    (nest_leaf_attr(h->pt, level, e) & h->rq->clear))
-		return true;
+	if (nest_fmt_of(h->pt)->is_leaf(level, e)) {
+		const nest_attr_t attr = nest_leaf_attr(h->pt, level, e);
+
+		*blind = is_blind(h, attr);
+		if (*blind || (attr & h->rq->clear))
+			return true;
+	}
 	if (level == 0)
 		h->clean = e;
 	return false;
@@ -95,19 +111,19 @@ static uint64_t take(struct harvest *h, nest_pte_t *t, uint64_t i, unsigned leve
 {
 	const struct nest_fmt *f = nest_fmt_of(h->pt);
 	const struct nest_request *rq = h->rq;
-	bool contiguous = nest_is_contig(h->pt, level, nest_load(&t[i]));
+	bool contiguous = nest_is_contig(h->pt, level, nest_load(&t[i])), blind = false;
 	uint64_t n = (uint64_t)1 << (contiguous ? nest_contig_shift(f, h->pt->features, level) : 0);
 	uint64_t mask = (n << nest_shift(f, level)) - 1, k = 0;
 	uint64_t first = off & ~mask, last = off | mask;
 
 	i &= ~(n - 1);
-	while (k < n && !is_marked(h, level, nest_load(&t[i + k])))
+	while (k < n && !is_marked(h, level, nest_load(&t[i + k]), &blind))
 		k++;
 	if (k == n)
 		return last;
 	tell(h, first, last);
 	/* Of what lies outside the range nobody has been told. */
-	if ((rq->flags & NEST_HARVEST_KEEP) || first < rq->first || last > rq->last)
+	if (blind || (rq->flags & NEST_HARVEST_KEEP) || first < rq->first || last > rq->last)
 		return last;
 	for (k = 0; k < n; k++)
 		clear(h, &t[i + k], level);

@@ -257,9 +257,12 @@ int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_g
  * what hardware sets meanwhile is kept. A write that comes before the flush is over may go without
  * being told again: flush (nest_gather_sync) before the pages are read.
  *
- * Dirty is what a query reports as NEST_DIRTY: on AArch64 a page with NEST_W and without NEST_DBM
- * never is. A clean page keeps its rights. Where software keeps the bits (NEST_FEAT_SW_AD) the next
- * access or store faults, and nest_pt_protect() sets them again.
+ * Dirty is what a query reports as NEST_DIRTY, and every page whose entry cannot show that it was
+ * written to: on AArch64 one with NEST_W and without NEST_DBM. Each harvest tells such a page as
+ * dirty, and changes nothing in it. Map with NEST_W | NEST_DBM what is to be tracked. A page that
+ * is not writable and not NEST_DIRTY is clean. Every page shows whether it was accessed.
+ * A clean page keeps its rights. Where software keeps the bits (NEST_FEAT_SW_AD) the next access or
+ * store faults, and nest_pt_protect() sets them again.
  *
  * NEST_E_UNSUPPORTED: the table does not track it (see NEST_ACCESSED). NEST_E_DENIED: the range
  * touches entries linked from another table (not with NEST_HARVEST_KEEP). After an error nothing
