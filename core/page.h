@@ -139,7 +139,8 @@ NEST_INLINE bool nest_map_page(const struct nest_fmt *f, struct nest_pt *pt, nes
 	nest_pte_t *p, e;
 	uint64_t off;
 
-	if (gather || (flags & ~NEST_MAP_NO_HUGE) || !nest_is_plain(f, pt, ia, size, &off))
+	if (gather || (flags & ~(NEST_MAP_NO_HUGE | NEST_MAP_ATOMIC)) ||
+	    !nest_is_plain(f, pt, ia, size, &off))
 		return false;
 	if (attr != nest_memo_attr(memo) || !nest_memo_bits(memo) || (pa & nest_span_mask(f, 0)) ||
 	    pa >> pt->oa_bits)

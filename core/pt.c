@@ -8,7 +8,7 @@
 enum { LEVEL_FIELD = 0xf, LEVEL_FIELD_MAX = NEST_MAX_LEVELS };
 enum {
 	MAP_FLAGS = LEVEL_FIELD | (int)NEST_MAP_REPLACE | (int)NEST_MAP_SKIP_MAPPED |
-		    (int)NEST_MAP_KEEP_MARKS | (int)NEST_NO_SPLIT,
+		    (int)NEST_MAP_KEEP_MARKS | (int)NEST_MAP_ATOMIC | (int)NEST_NO_SPLIT,
 	CHANGE_FLAGS = (int)NEST_UNMAP_SPARSE | (int)NEST_NO_SPLIT
 };
 
@@ -90,6 +90,16 @@ static int operate_other(struct nest_pt *pt, const struct nest_request *rq)
 	return nest_is_shared(pt) ? nest_operate_shared(pt, rq) : nest_operate_any(pt, rq);
 }
 
+/* Is the range one page or block of the request's largest level, or one contiguous group? */
+static bool is_one_page(const struct nest_pt *pt, const struct nest_request *rq)
+{
+	const struct nest_fmt *f = nest_fmt_of(pt);
+	const uint64_t size = rq->last - rq->first + 1, page = nest_span_mask(f, rq->cap) + 1;
+	const unsigned group = rq->groups ? nest_contig_shift(f, pt->features, rq->cap) : 0;
+
+	return (size == page || size == page << group) && !((rq->first | rq->delta) & (size - 1));
+}
+
 static int map_request(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
 		       nest_attr_t attr, uint32_t flags, struct nest_gather *gather,
 		       struct nest_request *rq)
@@ -120,6 +130,8 @@ static int map_request(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t 
 		if (size > mask && !(rq->delta & mask))
 			break;
 	}
+	if ((flags & NEST_MAP_ATOMIC) && !is_one_page(pt, rq))
+		return NEST_E_INVAL;
 	if (pt->host->allow && !pt->host->allow(pt->ctx, pa, size, attr))
 		return NEST_E_DENIED;
 	return NEST_OK;

@@ -35,11 +35,11 @@ struct shared {
 	uint64_t need;                     /* tables that it has counted */
 	nest_pte_t proto[NEST_MAX_LEVELS]; /* map: leaf for address 0, by level */
 	/*
-	 * The range is one entry of this level, and no table stands there: it is mapped by one
-	 * store or not at all. 0: it is not, or of the lowest.
+	 * The range is one entry of this level, and is mapped by one store or not at all. 0: no, or
+	 * the level is the lowest, where that is always so.
 	 */
 	unsigned single;
-	bool lost; /* a table has come in its place */
+	bool lost; /* a table is in the way: NEST_E_BUSY */
 	struct nest_reserve spare;
 	/* What of one table this call has locked: entries from `base` on, the first for base_off.
 	 */
@@ -473,9 +473,10 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 	at.level = nest_walk_to(fmt(s), pt, off, 0, &found, &at.e);
 	at.t = &found[-(ptrdiff_t)nest_index(fmt(s), pt, at.level, off)];
 	if (at.level < s->single) {
-		s->lost = !s->dry;
+		s->lost = !s->dry || (s->rq->flags & NEST_MAP_ATOMIC);
 		if (s->lost)
 			return NEST_E_BUSY;
+		/* A table stands there from the beginning: page by page. */
 		s->single = 0;
 	}
 	end = nest_table_last(fmt(s), pt, at.level, off);

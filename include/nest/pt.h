@@ -14,10 +14,13 @@
  * one entry go on one after the other: one retries, a bounded number of times, and then returns
  * NEST_E_BUSY: every call but init, destroy and the answers about geometry can. A range is not one
  * atomic step: if another CPU changes the same pages meanwhile, an error may come in the midst,
- * with the pages before it done (the resumable forms tell how many). A call for one page, or for
- * one larger page where nothing is, is done or not done. Every call syncs its gather before it
- * returns. Tables that are not empty stay: a block is mapped over one page by page. Contiguous
- * groups (NEST_FEAT_CONTIG), merge, share and nest_pt_use_reserve() are for exclusive mode.
+ * with the pages before it done (the resumable forms tell how many). A call for one smallest page is
+ * done or not done, and so is a map of one larger page with NEST_MAP_ATOMIC. Without that flag a
+ * larger page is mapped page by page, as a range, where a table stands when the call begins, also
+ * an empty one; if a table comes there later, the call changes nothing and returns NEST_E_BUSY.
+ * Every call syncs its gather before it returns. Tables stay: no block takes the place of one.
+ * Contiguous groups (NEST_FEAT_CONTIG), merge, share and nest_pt_use_reserve() are for exclusive
+ * mode.
  *
  * Every changing call is all or nothing: when it returns an error, no translation has changed and
  * no table has leaked. Where `gather` is NULL, what has to be flushed and freed is flushed and
@@ -135,6 +138,7 @@ void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid);
 #define NEST_MAP_REPLACE      ((uint32_t)1 << 4) /* what is there is replaced */
 #define NEST_MAP_SKIP_MAPPED  ((uint32_t)1 << 5) /* what is there stays */
 #define NEST_MAP_KEEP_MARKS   ((uint32_t)1 << 9) /* a mark is in the way like a page */
+#define NEST_MAP_ATOMIC       ((uint32_t)1 << 8) /* one page or block, by one store, or nothing */
 #define NEST_UNMAP_SPARSE     ((uint32_t)1 << 6) /* holes are allowed */
 #define NEST_NO_SPLIT         ((uint32_t)1 << 7) /* a partly covered larger page is NEST_E_HUGE */
 /* clang-format on */
@@ -142,10 +146,15 @@ void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid);
 /*
  * Map [ia, ia + size) to [pa, pa + size) with the largest pages that address, alignment, size and
  * features allow. Marks in the range are overwritten, unless NEST_MAP_KEEP_MARKS is given.
- * Flags: NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL, NEST_NO_SPLIT, and one of NEST_MAP_REPLACE,
+ * Flags: NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL, NEST_NO_SPLIT, NEST_MAP_ATOMIC, and one of NEST_MAP_REPLACE,
  * NEST_MAP_SKIP_MAPPED and NEST_MAP_KEEP_MARKS.
  * A block is put in place of a table that is not empty in exclusive mode, unless the library was
  * compiled for size without contiguous groups; elsewhere its pages are replaced one by one.
+ * NEST_MAP_ATOMIC: the range is one page, one block or (exclusive mode) one contiguous group, to
+ * which ia, pa and size are aligned and which the other flags allow; else NEST_E_INVAL. In shared
+ * mode it is mapped by one store or not at all: NEST_E_BUSY, with nothing changed, when a table
+ * stands in its place or comes into its place during the call. That table may be empty. Another
+ * CPU may be removing it: then a second attempt succeeds. Map smaller pages otherwise.
  * NEST_E_MAPPED: something is mapped there (neither REPLACE nor SKIP_MAPPED given), or there is a
  * mark (KEEP_MARKS given).
  * NEST_E_UNSUPPORTED: the attributes cannot be expressed. NEST_E_DENIED: host.allow refused, or the
