@@ -80,9 +80,14 @@ static bool is_exclusive(const struct shared *s)
 	return NEST_ENTRYWISE && !nest_is_shared(s->pt);
 }
 
-/* As nest_breaks(). What spares a break relies on one CPU's order of changes. */
-static bool breaks(const struct shared *s, const struct place *at, nest_pte_t to, bool same)
+/*
+ * As nest_breaks(): in the end, a map has put other frames there and a protect may have changed the
+ * memory type. What spares a break relies on one CPU's order of changes.
+ */
+static bool breaks(const struct shared *s, const struct place *at, nest_pte_t to)
 {
+	const bool same = s->rq->op != NEST_OP_MAP && !(s->rq->clear & NEST_MT_MASK);
+
 	return nest_breaks(s->pt, at->level, at->e, to, is_exclusive(s) && same);
 }
 
@@ -228,7 +233,7 @@ static void fill_table(const struct shared *s, struct place *at, nest_pte_t *t)
 static bool link_table(const struct shared *s, struct place *at, nest_pte_t *t, nest_pte_t to)
 {
 	const bool leaf = fmt(s)->is_leaf(at->level, at->e);
-	const bool broken = leaf && (!is_exclusive(s) || breaks(s, at, to, true));
+	const bool broken = leaf && (!is_exclusive(s) || breaks(s, at, to));
 	const uint64_t first = at->off & ~nest_span_mask(fmt(s), at->level);
 	const uint64_t last = at->off | nest_span_mask(fmt(s), at->level);
 
@@ -309,11 +314,9 @@ static int recode(const struct shared *s, const struct place *at, nest_pte_t *to
 /* One leaf in place of another: the same frame's, or, in exclusive mode, any. */
 static int change(const struct shared *s, const struct place *at, nest_pte_t to)
 {
-	const bool same = s->rq->op == NEST_OP_PROTECT && !(s->rq->clear & NEST_MT_MASK);
-
 	if (s->dry || to == at->e)
 		return NEST_OK;
-	if (!breaks(s, at, to, same)) {
+	if (!breaks(s, at, to)) {
 		if (!swap(s, at, to))
 			return AGAIN;
 	} else {
