@@ -121,8 +121,10 @@ NEST_INLINE int nest_lookup(const struct nest_fmt *f, const struct nest_pt *pt, 
 	for (unsigned tries = 0; tries < NEST_TRIES; tries++) {
 		unsigned level = nest_walk(f, pt, off, &p, &e);
 
-		if (!f->is_leaf(level, e) && nest_is_busy(f, pt, level, e))
+		if (!f->is_leaf(level, e) && nest_is_busy(f, pt, level, e)) {
+			nest_relax(pt);
 			continue;
+		}
 		if (level == 0 && !NEST_SMALL)
 			return nest_describe(f, pt, 0, off, p, e, out);
 		return nest_describe(f, pt, level, off, p, e, out);

@@ -332,6 +332,13 @@ NEST_INLINE bool nest_fresh_is_leaf(const struct nest_fmt *f, const struct nest_
 /* So often a call goes back to the root before it gives up with NEST_E_BUSY. */
 enum { NEST_TRIES = 1024 };
 
+/* Before each new attempt. */
+NEST_INLINE void nest_relax(const struct nest_pt *pt)
+{
+	if (pt->host->relax)
+		pt->host->relax(pt->ctx);
+}
+
 /*
  * The smallest pages as which a TLB may hold what stood at `level`: a hole that is walked down to a
  * table of nothing (LoongArch directories) is remembered at level 0.

@@ -532,6 +532,8 @@ static int pass(struct shared *s, uint64_t *done)
 			return err;
 		if (s->lost || (err && ++tries == NEST_TRIES))
 			return NEST_E_BUSY;
+		if (err == NEST_E_BUSY)
+			nest_relax(s->pt);
 		off = stop + 1;
 	}
 }

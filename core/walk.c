@@ -14,6 +14,8 @@ int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uin
 	const nest_pte_t *table[NEST_MAX_LEVELS];
 	uint64_t off = first, stop, seen = 0;
 	unsigned level = pt->top, tries = 0;
+	/* After a new attempt, the visitor knows the tables above this level. */
+	unsigned known = pt->top;
 
 	table[level] = nest_va(pt, pt->root);
 	for (;; off = stop + 1) {
@@ -29,14 +31,15 @@ int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uin
 		if (nest_is_busy(f, pt, level, e)) {
 			if (++tries == NEST_TRIES)
 				return NEST_E_BUSY;
+			nest_relax(pt);
+			known = level;
 			level = pt->top;
 			stop = off - 1;
 			continue;
 		}
 		(void)nest_describe(f, pt, level, off, &table[level][i], e, &m);
 		stop = off | (m.size - 1);
-		off &= ~(m.size - 1);
-		m.ia = nest_off_to_ia(pt, off);
+		m.ia = nest_off_to_ia(pt, off & ~(m.size - 1));
 		if (m.kind == NEST_PTE_LEAF) {
 			m.pa &= ~(m.size - 1);
 			ret = fn ? fn(ctx, &m) : 0;
@@ -44,20 +47,21 @@ int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uin
 			ret = flags & NEST_WALK_MARKS ? fn(ctx, &m) : 0;
 		} else if (m.kind == NEST_PTE_TABLE) {
 			m.pa = f->table_pa(e);
-			ret = flags & NEST_WALK_TABLES ? fn(ctx, &m) : 0;
+			ret = (flags & NEST_WALK_TABLES) && level <= known ? fn(ctx, &m) : 0;
 			table[level - 1] = nest_va(pt, m.pa);
 		}
 		if (ret)
 			return ret;
 		if (m.kind == NEST_PTE_TABLE) {
 			level--;
-			stop = (off > first ? off : first) - 1;
+			stop = off - 1;
 			continue;
 		}
 		if (stop >= last)
 			return NEST_OK;
 		seen++;
 		tries = 0;
+		known = pt->top;
 		while (level < pt->top && stop == nest_table_last(f, pt, level, off))
 			level++;
 	}

@@ -115,6 +115,13 @@ static bool host_allow(void *ctx, nest_pa_t pa, uint64_t size, nest_attr_t attr)
 				     : nest_vm_allow(vm, pa, size, attr);
 }
 
+static void host_relax(void *ctx)
+{
+	struct nest_vm *vm = ctx;
+
+	vm->outer->relax(vm->outer_ctx);
+}
+
 static void wrap_host(struct nest_vm *vm, const struct nest_pt_config *pt)
 {
 	const struct nest_host *outer = pt->host;
@@ -129,6 +136,7 @@ static void wrap_host(struct nest_vm *vm, const struct nest_pt_config *pt)
 	vm->host.sync = outer->sync ? host_sync : NULL;
 	vm->host.defer = outer->defer ? host_defer : NULL;
 	vm->host.allow = host_allow;
+	vm->host.relax = outer->relax ? host_relax : NULL;
 }
 
 static void region_conflict(struct nest_vm *vm, const char *reason, struct nest_range wanted,

@@ -63,6 +63,13 @@ struct nest_host {
 	 * NULL: yes.
 	 */
 	bool (*allow)(void *ctx, nest_pa_t pa, uint64_t size, nest_attr_t attr);
+	/*
+	 * Shared mode: another CPU is changing an entry that this call needs, and is flushing for
+	 * it. Called before each new attempt, at most about 1,000 times before the call returns
+	 * NEST_E_BUSY. Pause the CPU (x86: PAUSE, AArch64: YIELD), or let another thread run.
+	 * NULL: the next attempt follows at once.
+	 */
+	void (*relax)(void *ctx);
 };
 
 #ifdef __cplusplus

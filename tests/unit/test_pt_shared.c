@@ -101,6 +101,64 @@ static void a_page_on_its_way_out_is_busy(void **state)
 	}
 }
 
+/* Between its attempts a call pauses; the other CPU may come to its end meanwhile. */
+static unsigned pauses;
+
+static void pause_often(void *ctx)
+{
+	CHECK(ctx == &f.a);
+	pauses++;
+}
+
+/* Each page and table is told once, however often the walk begins anew. */
+static unsigned told_pages, told_tables;
+
+static int count_told(void *ctx, const struct nest_mapping *m)
+{
+	(void)ctx;
+	if (m->kind == NEST_PTE_LEAF)
+		told_pages++;
+	else
+		told_tables++;
+	CHECK(told_pages <= 1 && told_tables <= f.top);
+	return 0;
+}
+
+static void while_it_pauses(struct arena *a, const struct nest_flush *what)
+{
+	struct nest_mapping m;
+
+	(void)what;
+	a->on_flush = NULL;
+	CHECK_RC(nest_pt_map(&f.pt, f.page, 0x3000000, f.page, f.attr, 0, NULL), NEST_E_BUSY);
+	CHECK(pauses > 1);
+	pauses = 0;
+	CHECK_RC(nest_pt_query(&f.pt, f.page, &m), NEST_E_BUSY);
+	CHECK(pauses > 1);
+	pauses = 0;
+	CHECK_RC(nest_pt_walk_flags(&f.pt, 0, 4 * f.page, NEST_WALK_TABLES, count_told, NULL),
+		 NEST_E_BUSY);
+	CHECK(pauses > 1);
+	CHECK_EQ(told_pages, 1);
+	CHECK_EQ(told_tables, f.top);
+}
+
+static void attempts_pause(void **state)
+{
+	(void)state;
+	for (unsigned n = 0; nest_formats[n]; n++) {
+		open_shared(nest_formats[n]);
+		CHECK_OK(nest_pt_map(&f.pt, 0, 0x1000000, 4 * f.page, f.attr, 0, NULL));
+		f.a.host.relax = pause_often;
+		f.a.on_flush = while_it_pauses;
+		pauses = told_pages = told_tables = 0;
+		CHECK_OK(nest_pt_unmap(&f.pt, f.page, f.page, 0, NULL));
+		CHECK(pauses > 1);
+		f.a.host.relax = NULL;
+		close_shared();
+	}
+}
+
 /* A table that has become empty is filled by another CPU when it is about to go. */
 static void while_empty(struct arena *a, const struct nest_flush *what)
 {
@@ -348,6 +406,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_it_needs_and_lacks),
 		cmocka_unit_test(a_page_on_its_way_out_is_busy),
+		cmocka_unit_test(attempts_pause),
 		cmocka_unit_test(an_empty_table_goes),
 		cmocka_unit_test(a_table_goes_from_under_a_call),
 		cmocka_unit_test(a_page_in_a_table_that_is_not_flushed),
