@@ -217,7 +217,7 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 	bool mapped = false;
 	uint64_t off;
 
-	if ((flags & ~(NEST_MAP_NO_HUGE | NEST_MAP_KEEP_MARKS)) ||
+	if ((flags & ~(NEST_MAP_NO_HUGE | NEST_MAP_KEEP_MARKS | NEST_MAP_ATOMIC)) ||
 	    !nest_is_few(f, pt, ia, size, &off) || (pa & nest_span_mask(f, 0)) ||
 	    (pa | (pa + size - 1)) >> pt->oa_bits || !nest_page_leaf(f, pt, attr, &proto))
 		return false;
@@ -230,7 +230,9 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 		return false;
 	if (nest_walk(f, pt, off, &p, &e) || f->is_leaf(0, e))
 		return false;
-	if ((flags & NEST_MAP_KEEP_MARKS) && (n > 1 || e != pt->absent[0]))
+	if ((flags & ~NEST_MAP_NO_HUGE) && n > 1)
+		return false;
+	if ((flags & NEST_MAP_KEEP_MARKS) && e != pt->absent[0])
 		return false;
 	for (uint64_t k = 1; k < n; k++)
 		mapped |= f->is_leaf(0, nest_load(&p[k]));

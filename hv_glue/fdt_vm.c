@@ -56,7 +56,7 @@ static int add_device(struct nest_vm *vm, const struct choice *want)
 			break;
 		if (r_first <= first && r_last >= last)
 			return NEST_OK;
-		err = nest_vm_remove(vm, r->gpa, r->size);
+		err = nest_vm_remove(vm, r->gpa, r->size, 0);
 		if (err)
 			return err;
 		first = r_first < first ? r_first : first;
@@ -139,7 +139,7 @@ int nest_vm_from_fdt(struct nest_vm *vm, const void *fdt, const struct nest_fdt_
 	if (!err)
 		err = add_devices(vm, fdt, policy);
 	for (unsigned n = vm->nr_regions; err && n > 0; n--)
-		(void)nest_vm_remove(vm, vm->regions[n - 1].gpa, vm->regions[n - 1].size);
+		(void)nest_vm_remove(vm, vm->regions[n - 1].gpa, vm->regions[n - 1].size, 0);
 	return err;
 }
 

@@ -149,17 +149,22 @@ static void region_conflict(struct nest_vm *vm, const char *reason, struct nest_
 						  .existing_type = r->type };
 }
 
-/* Something is mapped where the call wants to map. */
+/*
+ * Is something mapped, or (flags: NEST_WALK_MARKS) marked, where the call wants to map? Then
+ * NEST_E_MAPPED. Not for shared mode.
+ */
 static int mapping_conflict(struct nest_vm *vm, struct nest_range wanted,
-			    enum nest_region_type type)
+			    enum nest_region_type type, uint32_t flags)
 {
-	struct nest_range found;
+	struct nest_mapping found;
 
-	if (!nest_vm_is_mapped(vm, wanted.base, wanted.size, &found))
+	if (nest_vm_find(vm, wanted.base, wanted.size, flags, &found) != NEST_OK)
 		return NEST_OK;
-	vm->conflict = (struct nest_vm_conflict){ .reason = "overlaps a mapping",
+	vm->conflict = (struct nest_vm_conflict){ .reason = found.kind == NEST_PTE_MARK
+								    ? "overlaps a mark"
+								    : "overlaps a mapping",
 						  .wanted = wanted,
-						  .existing = found,
+						  .existing = { found.ia, found.size },
 						  .wanted_type = type,
 						  .existing_type = type };
 	return NEST_E_MAPPED;
@@ -174,20 +179,23 @@ const struct nest_vm_conflict *nest_vm_last_conflict(const struct nest_vm *vm)
 
 /* ---- Life ---- */
 
-/* Which of accessed and dirty an entry can tell, says an entry. */
-static nest_attr_t tracked_status(const struct nest_pt_config *pt)
+/*
+ * Which of accessed and dirty an entry can tell, says an entry: that of a writable page. AArch64
+ * tells dirty of pages with NEST_DBM only.
+ */
+static void learn_status(struct nest_vm *vm, const struct nest_pt_config *pt)
 {
 	const nest_attr_t both = NEST_ACCESSED | NEST_DIRTY;
 	struct nest_pte_info info = { .attr = 0 };
 	nest_pte_t pte;
 
-	/* AArch64 tells dirty of pages with NEST_DBM only. */
-	if (nest_pte_leaf(pt->format, 0, pt->features, 0, NEST_RW | NEST_DBM | both, &pte) &&
-	    nest_pte_leaf(pt->format, 0, pt->features, 0, NEST_RW | both, &pte))
-		return 0;
-	if (nest_pte_decode(pt->format, 0, pt->features, pte, &info))
-		return 0;
-	return info.attr & both;
+	if (nest_pte_leaf(pt->format, 0, pt->features, 0, NEST_RW | NEST_DBM | both, &pte) ==
+	    NEST_OK)
+		vm->writable = NEST_DBM;
+	else if (nest_pte_leaf(pt->format, 0, pt->features, 0, NEST_RW | both, &pte))
+		return;
+	if (nest_pte_decode(pt->format, 0, pt->features, pte, &info) == NEST_OK)
+		vm->tracked = info.attr & both;
 }
 
 int nest_vm_init(struct nest_vm *vm, const struct nest_vm_config *config)
@@ -210,7 +218,7 @@ int nest_vm_init(struct nest_vm *vm, const struct nest_vm_config *config)
 	vm->max_regions = config->max_regions;
 	vm->protect = config->protect;
 	vm->nr_protect = config->nr_protect;
-	vm->tracked = tracked_status(asked);
+	learn_status(vm, asked);
 	pt = *asked;
 	pt.host = &vm->host;
 	pt.ctx = vm;
@@ -296,16 +304,20 @@ const struct nest_vm_region *nest_vm_region_at(const struct nest_vm *vm, nest_ia
 	return i < vm->nr_regions && vm->regions[i].gpa <= gpa ? &vm->regions[i] : NULL;
 }
 
-static int note_first(void *ctx, const struct nest_mapping *leaf)
+static int note_first(void *ctx, const struct nest_mapping *m)
 {
-	*(struct nest_range *)ctx = (struct nest_range){ .base = leaf->ia, .size = leaf->size };
+	*(struct nest_mapping *)ctx = *m;
 	return 1;
 }
 
-bool nest_vm_is_mapped(const struct nest_vm *vm, nest_ia_t gpa, uint64_t size,
-		       struct nest_range *found)
+int nest_vm_find(const struct nest_vm *vm, nest_ia_t gpa, uint64_t size, uint32_t flags,
+		 struct nest_mapping *found)
 {
-	return nest_pt_walk(&vm->pt, gpa, size, note_first, found) == 1;
+	int ret = nest_pt_walk_flags(&vm->pt, gpa, size, flags, note_first, found);
+
+	if (ret == 1)
+		return NEST_OK;
+	return ret == NEST_OK ? NEST_E_NOTMAPPED : ret;
 }
 
 int nest_vm_check_range(const struct nest_vm *vm, nest_ia_t gpa, uint64_t size)
@@ -337,7 +349,7 @@ static int check_fixed(struct nest_vm *vm, const struct nest_vm_region *r)
 
 static int map_now(struct nest_vm *vm, const struct nest_vm_region *r)
 {
-	int err = mapping_conflict(vm, range_of(r), r->type);
+	int err = mapping_conflict(vm, range_of(r), r->type, NEST_WALK_MARKS);
 	struct nest_range block;
 
 	if (err || !r->backing.get)
@@ -389,7 +401,7 @@ int nest_vm_add_ram(struct nest_vm *vm, nest_ia_t gpa, uint64_t size,
 	    (flags & ~(NEST_VM_READONLY | NEST_VM_EAGER | NEST_VM_NOEXEC)))
 		return NEST_E_INVAL;
 	r.type = flags & NEST_VM_READONLY ? NEST_REGION_ROM : NEST_REGION_RAM;
-	r.attr = NEST_MT_WB | (flags & NEST_VM_READONLY ? NEST_R : NEST_RW);
+	r.attr = NEST_MT_WB | (flags & NEST_VM_READONLY ? NEST_R : NEST_RW | vm->writable);
 	if (!(flags & NEST_VM_NOEXEC))
 		r.attr |= nest_vm_exec(vm);
 	r.backing = *backing;
@@ -433,32 +445,86 @@ int nest_vm_release(struct nest_vm *vm, const struct nest_vm_region *r, nest_ia_
 	return err;
 }
 
-/*
- * A raw mapping may reach across an end of the region: cut it there. This is what can fail for want
- * of memory; the unmap of whole pages afterwards cannot.
- */
-static int split_ends(struct nest_vm *vm, const struct nest_vm_region *r)
+/* The page, group or mark that covers `edge` and the page before it: cut it there. */
+static int cut_at(struct nest_vm *vm, nest_ia_t edge)
 {
-	uint64_t page = (uint64_t)1 << nest_pt_shift(&vm->pt, 0);
-	struct nest_range found;
-	int err = NEST_OK;
+	const uint64_t page = (uint64_t)1 << nest_pt_shift(&vm->pt, 0);
+	struct nest_mapping m;
+	nest_ia_t first;
 
-	if (nest_vm_is_mapped(vm, r->gpa, page, &found) && found.base < r->gpa)
-		err = nest_pt_split(&vm->pt, r->gpa, page, 0, NULL);
-	if (!err && nest_vm_is_mapped(vm, nest_vm_region_last(r) - (page - 1), page, &found) &&
-	    found.base + (found.size - 1) > nest_vm_region_last(r))
-		err = nest_pt_split(&vm->pt, nest_vm_region_last(r) - (page - 1), page, 0, NULL);
-	return err;
+	/* The top of the address space cuts by itself. */
+	if (edge == 0 || edge >> vm->pt.ia_bits)
+		return NEST_OK;
+	(void)nest_pt_query(&vm->pt, edge, &m);
+	first = edge & ~(m.size - 1);
+	if (first == edge)
+		return NEST_OK;
+	if (m.kind == NEST_PTE_MARK)
+		return nest_pt_mark(&vm->pt, edge, page, m.mark, NULL);
+	return m.kind == NEST_PTE_LEAF ? nest_pt_split(&vm->pt, edge, page, 0, NULL) : NEST_OK;
 }
 
-int nest_vm_remove(struct nest_vm *vm, nest_ia_t gpa, uint64_t size)
+/* The part of region r in [gpa, last]: *first .. *end, inclusive. */
+static void clip(const struct nest_vm_region *r, nest_ia_t gpa, nest_ia_t last, nest_ia_t *first,
+		 nest_ia_t *end)
+{
+	*first = r->gpa > gpa ? r->gpa : gpa;
+	*end = nest_vm_region_last(r) < last ? nest_vm_region_last(r) : last;
+}
+
+/*
+ * Cut what reaches across an end of a part to be removed. This is what can fail for want of memory;
+ * the unmap of whole pages and marks afterwards cannot.
+ */
+static int cut_ends(struct nest_vm *vm, const struct nest_vm_region *r, nest_ia_t gpa,
+		    nest_ia_t last)
+{
+	nest_ia_t first, end;
+	int err;
+
+	clip(r, gpa, last, &first, &end);
+	err = cut_at(vm, first);
+	return err ? err : cut_at(vm, end + 1);
+}
+
+/* Leave of region i what lies outside [gpa, last]. Returns how many regions stand there now. */
+static unsigned keep_outside(struct nest_vm *vm, unsigned i, nest_ia_t gpa, nest_ia_t last)
+{
+	const struct nest_vm_region old = vm->regions[i];
+	const bool head = old.gpa<gpa, tail = nest_vm_region_last(&old)> last;
+	const unsigned parts = (unsigned)head + (unsigned)tail;
+	struct nest_vm_region *r = &vm->regions[i];
+
+	if (parts == 2) {
+		for (unsigned k = vm->nr_regions++; k > i + 1; k--)
+			vm->regions[k] = vm->regions[k - 1];
+		r[1] = old;
+	}
+	if (head)
+		r->size = gpa - old.gpa;
+	if (tail) {
+		r = &r[parts - 1];
+		r->gpa = last + 1;
+		r->size = nest_vm_region_last(&old) - last;
+		if (!r->backing.get)
+			r->backing.hpa += r->gpa - old.gpa;
+	}
+	if (!parts) {
+		for (unsigned k = i; k + 1 < vm->nr_regions; k++)
+			vm->regions[k] = vm->regions[k + 1];
+		vm->nr_regions--;
+	}
+	return parts;
+}
+
+int nest_vm_remove(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, uint32_t flags)
 {
 	struct nest_range wanted = { .base = gpa, .size = size };
-	nest_ia_t last = gpa + (size - 1);
+	nest_ia_t last = gpa + (size - 1), from, to;
 	unsigned first, end;
 	int err;
 
-	if (!nest_vm_is_live(vm))
+	if (!nest_vm_is_live(vm) || (flags & ~NEST_VM_SPLIT))
 		return NEST_E_INVAL;
 	err = nest_vm_check_range(vm, gpa, size);
 	if (err)
@@ -467,23 +533,26 @@ int nest_vm_remove(struct nest_vm *vm, nest_ia_t gpa, uint64_t size)
 	for (; end < vm->nr_regions && vm->regions[end].gpa <= last; end++) {
 		const struct nest_vm_region *r = &vm->regions[end];
 
-		if (r->gpa >= gpa && nest_vm_region_last(r) <= last)
+		if ((r->gpa >= gpa && nest_vm_region_last(r) <= last) || (flags & NEST_VM_SPLIT))
 			continue;
 		region_conflict(vm, "lies partly outside", wanted, r->type, r);
 		return NEST_E_INVAL;
 	}
 	if (first == end)
 		return NEST_E_NOTMAPPED;
+	/* Only a region that surrounds the range becomes two. */
+	if (vm->regions[first].gpa < gpa && nest_vm_region_last(&vm->regions[first]) > last &&
+	    vm->nr_regions == vm->max_regions)
+		return NEST_E_NOMEM;
 	for (unsigned i = first; i < end && !err; i++)
-		err = split_ends(vm, &vm->regions[i]);
-	for (unsigned i = first; i < end && !err; i++)
-		err = nest_vm_release(vm, &vm->regions[i], vm->regions[i].gpa, vm->regions[i].size);
-	if (err)
-		return err;
-	for (; end < vm->nr_regions; first++, end++)
-		vm->regions[first] = vm->regions[end];
-	vm->nr_regions = first;
-	return NEST_OK;
+		err = cut_ends(vm, &vm->regions[i], gpa, last);
+	for (unsigned i = first; i < end && !err; i++) {
+		clip(&vm->regions[i], gpa, last, &from, &to);
+		err = nest_vm_release(vm, &vm->regions[i], from, to - from + 1);
+	}
+	for (unsigned n = end - first; n && !err; n--)
+		first += keep_outside(vm, first, gpa, last);
+	return err;
 }
 
 /* ---- The raw form ---- */
@@ -497,14 +566,61 @@ int nest_vm_map(struct nest_vm *vm, nest_ia_t gpa, nest_pa_t hpa, uint64_t size,
 	if (!nest_vm_is_live(vm))
 		return NEST_E_INVAL;
 	err = nest_pt_map(&vm->pt, gpa, hpa, size, attr, flags, NULL);
-	return err == NEST_E_MAPPED ? mapping_conflict(vm, wanted, NEST_REGION_RAM) : err;
+	/* Where many CPUs may map at once, none leaves a note. */
+	if (err == NEST_E_MAPPED && !nest_vm_is_shared(vm))
+		(void)mapping_conflict(vm, wanted, NEST_REGION_RAM,
+				       flags & NEST_MAP_KEEP_MARKS ? NEST_WALK_MARKS : 0);
+	return err;
+}
+
+static bool comes_by_fault(const struct nest_vm_region *r)
+{
+	return r->type == NEST_REGION_RAM || r->type == NEST_REGION_ROM;
+}
+
+/*
+ * Remove the marks that a revocation of [gpa, last] has left outside of RAM and ROM. NEST_E_NOMEM,
+ * NEST_E_BUSY.
+ */
+static int unmark_outside(struct nest_vm *vm, nest_ia_t gpa, nest_ia_t last)
+{
+	int err = NEST_OK;
+
+	for (unsigned i = nest_vm_index(vm, gpa); !err && gpa <= last; i++) {
+		const struct nest_vm_region *r = i < vm->nr_regions ? &vm->regions[i] : NULL;
+		nest_ia_t end = r && r->gpa <= last ? r->gpa : last + 1;
+
+		if (r && !comes_by_fault(r))
+			continue;
+		if (end > gpa)
+			err = nest_pt_unmark(&vm->pt, gpa, end - gpa, NULL);
+		if (end == last + 1 || nest_vm_region_last(r) >= last)
+			break;
+		gpa = nest_vm_region_last(r) + 1;
+	}
+	return err;
 }
 
 int nest_vm_unmap(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, uint32_t flags)
 {
+	const nest_ia_t last = gpa + (size - 1);
+	int err;
+
 	if (!nest_vm_is_live(vm))
 		return NEST_E_INVAL;
+	for (unsigned i = nest_vm_index(vm, gpa); i < vm->nr_regions && vm->regions[i].gpa <= last;
+	     i++) {
+		if (!comes_by_fault(&vm->regions[i]))
+			continue;
+		err = nest_pt_revoke(&vm->pt, gpa, size, NEST_VM_TAKEN, flags, NULL);
+		return err ? err : unmark_outside(vm, gpa, last);
+	}
 	return nest_pt_unmap(&vm->pt, gpa, size, flags, NULL);
+}
+
+int nest_vm_restore(struct nest_vm *vm, nest_ia_t gpa, uint64_t size)
+{
+	return nest_vm_is_live(vm) ? nest_pt_unmark(&vm->pt, gpa, size, NULL) : NEST_E_INVAL;
 }
 
 int nest_vm_protect(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, nest_attr_t set,
@@ -512,5 +628,8 @@ int nest_vm_protect(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, nest_attr_
 {
 	if (!nest_vm_is_live(vm))
 		return NEST_E_INVAL;
+	/* A page that could not tell a write may have been written to. */
+	if ((set & NEST_W) && vm->writable)
+		set |= vm->writable | (vm->tracked & NEST_DIRTY & ~clear);
 	return nest_pt_protect(&vm->pt, gpa, size, set, clear, flags, NULL);
 }

@@ -28,7 +28,9 @@ static int reach(struct nest_vm *vm, nest_ia_t gpa, nest_attr_t access, struct n
 
 	if (r && r->type == NEST_REGION_DEVICE)
 		return NEST_E_DENIED;
-	if (err == NEST_E_NOTMAPPED && r && r->type != NEST_REGION_MMIO) {
+	/* A page with a mark stays away. */
+	if (err == NEST_E_NOTMAPPED && m->kind == NEST_PTE_NONE && r &&
+	    r->type != NEST_REGION_MMIO) {
 		if (access & ~r->attr)
 			return NEST_E_DENIED;
 		err = nest_vm_populate(vm, r, gpa, access, &block);

@@ -25,21 +25,31 @@ static uint64_t page_size_below(const struct nest_vm *vm, uint64_t limit)
 	return best;
 }
 
-static bool fits(const struct nest_vm *vm, const struct nest_vm_region *r,
-		 const struct nest_range *block)
+/*
+ * May one block take all of *block? NEST_E_MAPPED: something in it is mapped or marked, or others
+ * may be mapping there; NEST_E_ALIGN: the region is too small, or its memory not aligned;
+ * NEST_E_BUSY: that cannot be told at the moment.
+ */
+static int check_block(const struct nest_vm *vm, const struct nest_vm_region *r,
+		       const struct nest_range *block)
 {
-	struct nest_range found;
 	struct nest_mapping m;
+	int err;
 
-	if (block->base < r->gpa || block->base + (block->size - 1) > nest_vm_region_last(r))
-		return false;
-	if (!r->backing.get && ((r->backing.hpa + (block->base - r->gpa)) & (block->size - 1)))
-		return false;
+	if (block->base < r->gpa || block->base + (block->size - 1) > nest_vm_region_last(r) ||
+	    (!r->backing.get && ((r->backing.hpa + (block->base - r->gpa)) & (block->size - 1))))
+		return NEST_E_ALIGN;
 	/* With others at work, only what one entry holds comes whole or not at all. */
-	if (nest_vm_is_shared(vm) &&
-	    (nest_pt_query(&vm->pt, block->base, &m) != NEST_E_NOTMAPPED || m.size < block->size))
-		return false;
-	return !nest_vm_is_mapped(vm, block->base, block->size, &found);
+	if (nest_vm_is_shared(vm)) {
+		err = nest_pt_query(&vm->pt, block->base, &m);
+		if (err == NEST_E_NOTMAPPED && (m.kind != NEST_PTE_NONE || m.size < block->size))
+			err = NEST_OK;
+	} else {
+		err = nest_vm_find(vm, block->base, block->size, NEST_WALK_MARKS, &m);
+	}
+	if (err == NEST_E_NOTMAPPED)
+		return NEST_OK;
+	return err == NEST_OK ? NEST_E_MAPPED : err;
 }
 
 static nest_attr_t status_after(const struct nest_vm *vm, nest_attr_t access)
@@ -51,35 +61,48 @@ static nest_attr_t status_after(const struct nest_vm *vm, nest_attr_t access)
 	return status & vm->tracked;
 }
 
+/* Map one block: by one store in shared mode, and never over a mark. */
+static int map_block(struct nest_vm *vm, const struct nest_vm_region *r,
+		     const struct nest_range *block, nest_pa_t pa, nest_attr_t access)
+{
+	const uint32_t flags = NEST_MAP_KEEP_MARKS | NEST_MAP_ATOMIC;
+
+	if (pa & (block->size - 1))
+		return NEST_E_ALIGN;
+	return nest_pt_map(&vm->pt, block->base, pa, block->size,
+			   r->attr | status_after(vm, access), flags, NULL);
+}
+
 int nest_vm_populate(struct nest_vm *vm, const struct nest_vm_region *r, nest_ia_t gpa,
 		     nest_attr_t access, struct nest_range *block)
 {
 	const struct nest_backing *b = &r->backing;
 	uint64_t smallest = (uint64_t)1 << nest_pt_shift(&vm->pt, 0);
 	uint64_t limit = b->get ? b->max_size : r->size;
+	int err = NEST_E_NOMEM;
 
 	if (limit < smallest)
 		limit = smallest;
 	for (; (block->size = page_size_below(vm, limit)) != 0; limit = block->size - 1) {
 		nest_pa_t pa;
-		int err;
 
 		block->base = gpa & ~(block->size - 1);
-		if (!fits(vm, r, block))
+		err = check_block(vm, r, block);
+		if (err == NEST_E_BUSY)
+			return err;
+		if (err)
 			continue;
 		pa = b->get ? b->get(b->ctx, block->base, block->size)
 			    : b->hpa + (block->base - r->gpa);
+		err = NEST_E_NOMEM;
 		if (pa == NEST_PA_NONE)
 			continue;
-		err = nest_pt_map(&vm->pt, block->base, pa, block->size,
-				  r->attr | status_after(vm, access), 0, NULL);
+		err = map_block(vm, r, block, pa, access);
 		if (err && b->get && b->put)
 			b->put(b->ctx, block->base, pa, block->size);
 		return err;
 	}
-	/* No size fits where another CPU has mapped the page meanwhile. */
-	return nest_vm_is_mapped(vm, gpa & ~(smallest - 1), smallest, block) ? NEST_E_MAPPED
-									     : NEST_E_NOMEM;
+	return err;
 }
 
 int nest_vm_touch(struct nest_vm *vm, nest_ia_t gpa, const struct nest_mapping *m,
@@ -110,14 +133,15 @@ static int refresh(struct nest_vm *vm, const struct nest_fault *fault, const str
 	return nest_vm_touch(vm, fault->gpa, m, access);
 }
 
-/* What no table entry can mend. */
-static int hopeless(const struct nest_vm *vm, const struct nest_fault *fault)
+/* Faults that mapping cannot fix; else NEST_OK. */
+static int unfixable_status(const struct nest_fault *fault)
 {
 	switch (fault->kind) {
 	case NEST_FAULT_TRANSLATION:
 	case NEST_FAULT_PERMISSION:
 	case NEST_FAULT_ACCESS_FLAG:
-		return fault->gpa >> vm->pt.ia_bits ? NEST_E_RANGE : NEST_OK;
+	case NEST_FAULT_CONFLICT:
+		return NEST_OK;
 	case NEST_FAULT_ADDRESS_SIZE:
 		return NEST_E_RANGE;
 	default:
@@ -126,62 +150,113 @@ static int hopeless(const struct nest_vm *vm, const struct nest_fault *fault)
 }
 
 /*
- * In shared mode another CPU may have mapped the page meanwhile, or be about to: the guest tries
- * again and finds out.
+ * In shared mode another CPU may have mapped or marked the page meanwhile, or be about to: the
+ * guest tries again and finds out.
  */
-static int settled(const struct nest_vm *vm, int err)
+static int without_races(const struct nest_vm *vm, int err)
 {
 	const bool race = err == NEST_E_BUSY || err == NEST_E_MAPPED || err == NEST_E_NOTMAPPED;
 
 	return race && nest_vm_is_shared(vm) ? NEST_OK : err;
 }
 
-/* A fault that a table entry may mend: the kind of exit, or ERROR with *status set. */
-static enum nest_exit_kind handle(struct nest_vm *vm, const struct nest_fault *fault,
-				  const struct nest_vm_region *r, int *status)
+/*
+ * Does a page with `attr` allow the access? Where user and privileged execution are apart, the
+ * fault does not tell which one was tried. After a permission fault it may be either. After any
+ * other fault one of the two is enough to try again, since the wrong one ends in a permission
+ * fault.
+ */
+static bool allows(const struct nest_vm *vm, const struct nest_fault *fault, nest_attr_t attr)
 {
-	nest_attr_t access = fault->access & NEST_RWX, need = access;
+	const nest_attr_t exec = nest_vm_exec(vm);
+
+	if (fault->access & NEST_X) {
+		if (fault->kind == NEST_FAULT_PERMISSION ? (exec & ~attr) != 0 : !(exec & attr))
+			return false;
+	}
+	return !(fault->access & NEST_RW & ~attr);
+}
+
+/* The mapping at fault->gpa allows the access: what did the guest fault for? */
+static int resume_mapped(struct nest_vm *vm, const struct nest_fault *fault,
+			 const struct nest_mapping *m)
+{
+	int err = refresh(vm, fault, m, fault->access & NEST_RWX);
+
+	/* The page has changed since it was looked at: that shows at the next fault. */
+	if (nest_vm_is_shared(vm) && err != NEST_E_NOMEM && err != NEST_E_DENIED)
+		err = NEST_OK;
+	return err;
+}
+
+/* A fault that a table entry may fix: the kind of exit, and out->status with ERROR. */
+static enum nest_exit_kind handle(struct nest_vm *vm, const struct nest_fault *fault,
+				  struct nest_exit *out)
+{
+	const struct nest_vm_region *r = out->region;
 	struct nest_range block;
 	struct nest_mapping m;
 	int err = nest_pt_query(&vm->pt, fault->gpa, &m);
-	bool present = err == NEST_OK;
 
 	if (err == NEST_E_BUSY)
 		return NEST_EXIT_RESUME;
-	if (access & NEST_X)
-		need |= nest_vm_exec(vm);
-	if (present && !(need & ~m.attr)) {
-		*status = settled(vm, refresh(vm, fault, &m, access));
-		return *status ? NEST_EXIT_ERROR : NEST_EXIT_RESUME;
+	if (m.kind == NEST_PTE_MARK) {
+		out->mark = m.mark;
+		return NEST_EXIT_MARKED;
+	}
+	if (err == NEST_OK && allows(vm, fault, m.attr)) {
+		out->status = resume_mapped(vm, fault, &m);
+		return out->status ? NEST_EXIT_ERROR : NEST_EXIT_RESUME;
 	}
 	if (r && r->type == NEST_REGION_MMIO)
 		return NEST_EXIT_MMIO;
-	if (r && r->type == NEST_REGION_ROM && (access & NEST_W))
+	if (r && r->type == NEST_REGION_ROM && (fault->access & NEST_W))
 		return NEST_EXIT_ROM_WRITE;
-	if (!r && !present)
+	if (!r && err)
 		return NEST_EXIT_UNMAPPED;
-	*status = NEST_E_DENIED;
-	if (!present && r->type != NEST_REGION_DEVICE && !(need & ~r->attr))
-		*status = settled(vm, nest_vm_populate(vm, r, fault->gpa, access, &block));
-	return *status ? NEST_EXIT_ERROR : NEST_EXIT_RESUME;
+	out->status = NEST_E_DENIED;
+	if (err && r->type != NEST_REGION_DEVICE && allows(vm, fault, r->attr))
+		out->status = without_races(
+			vm, nest_vm_populate(vm, r, fault->gpa, fault->access, &block));
+	return out->status ? NEST_EXIT_ERROR : NEST_EXIT_RESUME;
+}
+
+/* The TLB holds two translations for one address: none of them may stay. */
+static void flush_all(struct nest_vm *vm)
+{
+	const struct nest_flush all = { .all = true,
+					.level_mask = (1u << nest_pt_levels(&vm->pt)) - 1,
+					.vmid = vm->pt.vmid };
+
+	vm->outer->tlb_flush(vm->outer_ctx, &all);
 }
 
 int nest_vm_fault(struct nest_vm *vm, const struct nest_fault *fault, struct nest_exit *out)
 {
-	const struct nest_vm_region *r;
-
 	if (!nest_vm_is_live(vm) || !fault || !out)
 		return NEST_E_INVAL;
-	r = nest_vm_region_at(vm, fault->gpa);
-	*out = (struct nest_exit){
-		.kind = NEST_EXIT_ERROR, .gpa = fault->gpa, .access = fault->access, .region = r
-	};
-	if (r) {
-		out->offset = fault->gpa - r->gpa;
-		out->cookie = r->cookie;
+	*out = (struct nest_exit){ .kind = NEST_EXIT_ERROR,
+				   .access = fault->access,
+				   .status = unfixable_status(fault) };
+	if (fault->gpa_valid) {
+		out->gpa = fault->gpa;
+		out->region = nest_vm_region_at(vm, fault->gpa);
 	}
-	out->status = hopeless(vm, fault);
-	if (!out->status)
-		out->kind = handle(vm, fault, r, &out->status);
+	if (out->region) {
+		out->offset = fault->gpa - out->region->gpa;
+		out->cookie = out->region->cookie;
+	}
+	if (out->status)
+		return NEST_OK;
+	if (fault->kind == NEST_FAULT_CONFLICT) {
+		flush_all(vm);
+		out->kind = NEST_EXIT_RESUME;
+	} else if (!fault->gpa_valid) {
+		out->kind = NEST_EXIT_NO_ADDRESS;
+	} else if (fault->gpa >> vm->pt.ia_bits) {
+		out->status = NEST_E_RANGE;
+	} else {
+		out->kind = handle(vm, fault, out);
+	}
 	return NEST_OK;
 }

@@ -23,9 +23,12 @@ unsigned nest_vm_index(const struct nest_vm *vm, nest_ia_t gpa);
 int nest_vm_check_range(const struct nest_vm *vm, nest_ia_t gpa, uint64_t size);
 /* May the host memory be mapped? Remembers why not. */
 bool nest_vm_allow(struct nest_vm *vm, nest_pa_t pa, uint64_t size, nest_attr_t attr);
-/* Is anything mapped in [gpa, gpa + size)? *found is the first page of it. */
-bool nest_vm_is_mapped(const struct nest_vm *vm, nest_ia_t gpa, uint64_t size,
-		       struct nest_range *found);
+/*
+ * The first page in [gpa, gpa + size) that is mapped or (flags: NEST_WALK_MARKS) marked. NEST_OK:
+ * *found is it; NEST_E_NOTMAPPED: there is none; NEST_E_BUSY.
+ */
+int nest_vm_find(const struct nest_vm *vm, nest_ia_t gpa, uint64_t size, uint32_t flags,
+		 struct nest_mapping *found);
 /* Where the CPU that runs the library reaches physical memory. */
 void *nest_vm_host_ptr(const struct nest_vm *vm, nest_pa_t pa);
 
@@ -42,7 +45,10 @@ static inline nest_attr_t nest_vm_exec(const struct nest_vm *vm)
 
 /*
  * Map the page of RAM at gpa, where nothing is mapped, in the largest block that the region's
- * backing gives, as if `access` had been made. *block is what was mapped.
+ * backing gives, as if `access` had been made. *block is what was mapped. NEST_E_NOMEM: no frame or
+ * table; NEST_E_ALIGN, NEST_E_RANGE: the provider's frame is no good; NEST_E_DENIED: a protected
+ * frame; NEST_E_MAPPED: the page has a mapping or a mark; NEST_E_BUSY. The provider has got its
+ * frame back then.
  */
 int nest_vm_populate(struct nest_vm *vm, const struct nest_vm_region *r, nest_ia_t gpa,
 		     nest_attr_t access, struct nest_range *block);

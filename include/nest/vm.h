@@ -3,10 +3,11 @@
  * Guest-physical memory for a VMM: RAM, ROM, passed-through devices and emulated MMIO of one
  * guest, on a second-stage table.
  *
- * Calls on one nest_vm are serialised by the caller; with NEST_PT_SHARED in the configuration of
- * its table, nest_vm_fault(), _translate(), _map(), _unmap(), _protect() and _region_at() may run
- * on any number of CPUs at once, and the others exclude all. Regions are page aligned and never
- * overlap.
+ * Calls on one nest_vm are serialised by the caller. With NEST_PT_SHARED in the configuration of
+ * its table, nest_vm_fault(), _translate(), _map(), _unmap(), _restore(), _protect() and
+ * _region_at() may run on any number of CPUs at once, and the others exclude all. Any of them may
+ * then return NEST_E_BUSY: another CPU is changing the same entry, try again. Regions are page
+ * aligned and never overlap.
  * A call that fails has changed nothing, except where its comment says otherwise.
  */
 #ifndef NEST_VM_H
@@ -41,11 +42,13 @@ struct nest_backing {
 	 */
 	nest_pa_t (*get)(void *ctx, nest_ia_t gpa, uint64_t size);
 	/*
-	 * In shared mode both functions are called on many CPUs at once, and two may be asked for
-	 * the same page: the frame of the one who comes second is put back.
-	 *
 	 * Take frames back, after the flush; in runs that may join or be parts of what get() gave.
 	 * Also a frame that could not be mapped. May be NULL.
+	 *
+	 * In shared mode both functions are called on many CPUs at once. Two CPUs may ask for the
+	 * same page: the second one's frame is put back. Neither function may call the library with
+	 * the same nest_vm or its table. The library keeps no list of frames: a frame that get()
+	 * gives twice is mapped twice.
 	 */
 	void (*put)(void *ctx, nest_ia_t gpa, nest_pa_t pa, uint64_t size);
 	void *ctx;
@@ -102,6 +105,8 @@ struct nest_vm {
 	struct nest_host host; /* the caller's, with protection in front of allow */
 	struct nest_format_info info;
 	nest_attr_t tracked; /* which of accessed and dirty the entries can tell */
+	/* What a writable page needs so that its entry can tell a write: NEST_DBM on AArch64. */
+	nest_attr_t writable;
 	const struct nest_host *outer;
 	void *outer_ctx;
 	struct nest_vm_region *regions;
@@ -127,17 +132,20 @@ void nest_vm_destroy(struct nest_vm *vm);
 /* The table below, for queries, statistics and dumps. */
 struct nest_pt *nest_vm_pt(struct nest_vm *vm);
 
-/* Flags of nest_vm_add_ram(). */
+/* Flags of nest_vm_add_ram(), _remove(). */
 #define NEST_VM_READONLY ((uint32_t)1 << 0) /* ROM: writes come back as NEST_EXIT_ROM_WRITE */
 #define NEST_VM_EAGER    ((uint32_t)1 << 1) /* map everything now, not on first touch */
 #define NEST_VM_NOEXEC   ((uint32_t)1 << 2) /* the guest may not execute from it */
+#define NEST_VM_SPLIT    ((uint32_t)1 << 3) /* remove: a part of a region may go */
 
 /*
- * RAM at [gpa, gpa + size), write-back and with every right but those that `flags` take away.
- * NEST_E_MAPPED: overlaps a region or (eager) a mapping; NEST_E_DENIED: fixed memory in a protected
- * range, or the host refused; for both see nest_vm_last_conflict(). NEST_E_NOMEM: no region slot,
- * table or (eager) frame left; NEST_E_RANGE: empty, wraps, or beyond the input or (fixed memory)
- * output width; NEST_E_ALIGN; NEST_E_INVAL: NULL, an unknown flag.
+ * RAM at [gpa, gpa + size), write-back and with every right but those that `flags` take away
+ * (NEST_VM_READONLY, _EAGER, _NOEXEC). Where the entries can tell a write, RAM is mapped so that
+ * they do: on AArch64 with NEST_FEAT_HW_D the library adds NEST_DBM. NEST_E_MAPPED: overlaps a
+ * region or (eager) a mapping or mark; NEST_E_DENIED: fixed memory in a protected range, or the
+ * host refused; for both see nest_vm_last_conflict(). NEST_E_NOMEM: no region slot, table or
+ * (eager) frame left; NEST_E_RANGE: empty, wraps, or beyond the input or (fixed memory) output
+ * width; NEST_E_ALIGN; NEST_E_INVAL: NULL, an unknown flag.
  */
 int nest_vm_add_ram(struct nest_vm *vm, nest_ia_t gpa, uint64_t size,
 		    const struct nest_backing *backing, uint32_t flags);
@@ -147,29 +155,53 @@ int nest_vm_add_device(struct nest_vm *vm, nest_ia_t gpa, nest_pa_t hpa, uint64_
 /* An emulated device; exits carry `cookie`. Errors as above. */
 int nest_vm_add_mmio(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, void *cookie);
 /*
- * Remove every region in the range, its mappings and its frames. NEST_E_NOTMAPPED: no region there;
- * NEST_E_INVAL: a region lies partly outside (see nest_vm_last_conflict); NEST_E_NOMEM: a raw
- * mapping reaches across a region's end and cannot be split there (it may have been split at the
- * other); NEST_E_ALIGN, NEST_E_RANGE.
+ * Remove every region in the range, its mappings, marks and frames. Flags: with NEST_VM_SPLIT a
+ * region that lies partly outside keeps that part, as one region or two; without it that is
+ * NEST_E_INVAL (see nest_vm_last_conflict). NEST_E_NOTMAPPED: no region there; NEST_E_NOMEM: a page
+ * or mark reaches across an end of what is removed and cannot be split there (another one may have
+ * been split), or there is no slot for a second part; NEST_E_INVAL: an unknown flag; NEST_E_ALIGN,
+ * NEST_E_RANGE.
  */
-int nest_vm_remove(struct nest_vm *vm, nest_ia_t gpa, uint64_t size);
+int nest_vm_remove(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, uint32_t flags);
 
 /* The region that holds gpa, or NULL. */
 const struct nest_vm_region *nest_vm_region_at(const struct nest_vm *vm, nest_ia_t gpa);
-/* What was in the way of the last call that failed over a conflict; never NULL. */
+/*
+ * What was in the way of the last call that failed over a conflict; never NULL. In shared mode
+ * nest_vm_map() and nest_vm_fault() leave no trace here.
+ */
 const struct nest_vm_conflict *nest_vm_last_conflict(const struct nest_vm *vm);
 
 /*
- * The raw form: no regions, but protected ranges still hold. As nest_pt_map, _unmap, _protect
- * without a gather. Providers are not told: a frame that is unmapped or replaced this way is the
- * caller's from then on, and a mapping made this way in a provider's region becomes the region's,
- * whose removal puts its frames.
+ * The raw form: as nest_pt_map, _unmap, _protect without a gather. Regions do not matter but for
+ * what follows, and protected ranges still hold. Providers are not told: a frame that is unmapped
+ * or replaced this way is the caller's from then on, and a mapping made this way in a provider's
+ * region becomes the region's, whose removal puts its frames.
+ *
+ * What nest_vm_unmap() takes from a RAM or ROM region stays away: each page of the range gets the
+ * mark NEST_VM_TAKEN (also one that was a hole, with NEST_UNMAP_SPARSE). A guest's access then
+ * exits with NEST_EXIT_MARKED. nest_vm_restore() or nest_vm_map() gives the page back. NEST_E_NOMEM
+ * also: a mark needs a table. If the range reaches beyond such regions, and a mark cannot be cut
+ * where they end for want of a table, all is unmapped, marks stay outside, and the call returns
+ * NEST_E_NOMEM.
+ *
+ * nest_vm_protect() with NEST_W in `set`, where the entries can tell a write: the pages are dirty
+ * from then on, and count as written.
  */
 int nest_vm_map(struct nest_vm *vm, nest_ia_t gpa, nest_pa_t hpa, uint64_t size, nest_attr_t attr,
 		uint32_t flags);
 int nest_vm_unmap(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, uint32_t flags);
 int nest_vm_protect(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, nest_attr_t set,
 		    nest_attr_t clear, uint32_t flags);
+
+/* The mark of pages that nest_vm_unmap() has taken from RAM. */
+#define NEST_VM_TAKEN NEST_MARK_MAX
+
+/*
+ * Remove every mark in the range, whoever put it there: the guest's next touch of such a page asks
+ * the region's backing again. Mapped pages stay. Errors of nest_pt_unmark().
+ */
+int nest_vm_restore(struct nest_vm *vm, nest_ia_t gpa, uint64_t size);
 
 /*
  * What does gpa (any byte) translate to for `access` (of NEST_R, NEST_W, NEST_X)? Faults nothing
@@ -185,10 +217,11 @@ int nest_vm_translate(const struct nest_vm *vm, nest_ia_t gpa, nest_attr_t acces
  * checked page by page; untouched RAM is faulted in, and a page becomes accessed and dirty where
  * that is tracked. RAM and ROM only, and raw mappings of write-back memory. The memory of one
  * mapping must be contiguous where the host's to_virt() shows it.
- * NEST_E_NOTMAPPED; NEST_E_DENIED: no right (ROM, a protected page), a device, memory that is not
- * write-back, a protected frame; NEST_E_NOMEM: no frame or table; NEST_E_RANGE: wraps, or beyond
- * the input width (nothing is copied); NEST_E_INVAL: NULL. On any other error the bytes before the
- * failing page have been copied: nest_vm_copied() tells how many.
+ * NEST_E_NOTMAPPED: no region and no mapping, or a mark; NEST_E_DENIED: no right (ROM, a protected
+ * page), a device, memory that is not write-back, a protected frame; NEST_E_NOMEM: no frame or
+ * table; NEST_E_RANGE: wraps, or beyond the input width (nothing is copied); NEST_E_INVAL: NULL. On
+ * any other error the bytes before the failing page have been copied: nest_vm_copied() tells how
+ * many.
  */
 int nest_vm_read(struct nest_vm *vm, nest_ia_t gpa, void *buf, size_t len);
 int nest_vm_write(struct nest_vm *vm, nest_ia_t gpa, const void *buf, size_t len);
@@ -200,7 +233,13 @@ enum nest_exit_kind {
 	NEST_EXIT_MMIO,      /* emulate an access to an emulated device */
 	NEST_EXIT_ROM_WRITE, /* the guest wrote to ROM */
 	NEST_EXIT_UNMAPPED,  /* no region there */
-	NEST_EXIT_ERROR      /* see status */
+	NEST_EXIT_ERROR,     /* see status */
+	NEST_EXIT_MARKED,    /* the page has a mark: taken away, swapped out; see mark */
+	/*
+	 * The fault does not say which guest-physical address it was for (nest_fault.gpa_valid).
+	 * Find it from gva and the guest's own tables, and call again.
+	 */
+	NEST_EXIT_NO_ADDRESS
 };
 
 struct nest_exit {
@@ -211,6 +250,7 @@ struct nest_exit {
 	const struct nest_vm_region *region; /* where it happened, or NULL */
 	uint64_t offset;                     /* gpa - region->gpa; 0 without region */
 	void *cookie;                        /* of an MMIO region */
+	uint64_t mark;                       /* MARKED: its value */
 };
 
 /*
@@ -218,12 +258,14 @@ struct nest_exit {
  * of the largest block that nothing else is mapped in; one that is there already is left as it is
  * (another CPU was first, or the TLB was stale: then it is flushed; or its accessed or dirty bit
  * was clear: then it is set) and the guest resumes. It does so, too, where another CPU is changing
- * the entry at this moment (shared mode), and comes back if need be. NEST_E_INVAL: NULL. Otherwise
- * NEST_OK, and *out says what to do. Statuses of NEST_EXIT_ERROR: NEST_E_NOMEM: no frame or table;
- * NEST_E_DENIED: a protected frame, a right that the region or mapping has not, or a device whose
- * mapping was taken away; NEST_E_RANGE: an address too wide, the guest's or the provider's;
- * NEST_E_ALIGN: the provider's frame is not aligned; NEST_E_UNSUPPORTED: a misconfigured entry, an
- * external abort.
+ * the entry at this moment (shared mode), and comes back if need be. A mark is never mapped over,
+ * neither on the page nor by a larger one. After a TLB conflict (NEST_FAULT_CONFLICT) everything of
+ * the VM is flushed and the guest resumes.
+ * NEST_E_INVAL: NULL. Otherwise NEST_OK, and *out says what to do. Statuses of NEST_EXIT_ERROR:
+ * NEST_E_NOMEM: no frame or table; NEST_E_DENIED: a protected frame, a right that the region or
+ * mapping has not, or a device whose mapping was taken away; NEST_E_RANGE: an address too wide, the
+ * guest's or the provider's; NEST_E_ALIGN: the provider's frame is not aligned to its size;
+ * NEST_E_UNSUPPORTED: a misconfigured entry, an external abort.
  */
 int nest_vm_fault(struct nest_vm *vm, const struct nest_fault *fault, struct nest_exit *out);
 

@@ -509,7 +509,7 @@ static void test_a_layout_from_any_wrong_byte(void **state)
 			if (nest_fdt_check(t.blob, len) || nest_vm_from_fdt(&v.vm, t.blob, &p))
 				check_empty();
 			else if (v.vm.nr_regions)
-				CHECK_OK(nest_vm_remove(&v.vm, 0, (uint64_t)1 << v.c.ia_bits));
+				CHECK_OK(nest_vm_remove(&v.vm, 0, (uint64_t)1 << v.c.ia_bits, 0));
 			t.blob[at] ^= flip[i];
 		}
 	}

@@ -21,7 +21,7 @@ static void a_frame_given_again_is_asked_for_again_and_zero(void **state)
 		CHECK(!memcmp(page, zero, sizeof(page)));
 		memset(page, 0x5a, sizeof(page));
 		CHECK_OK(nest_vm_write(&t.vm, 0x10000, page, sizeof(page)));
-		CHECK_OK(nest_vm_remove(&t.vm, 0x10000, 0x10000));
+		CHECK_OK(nest_vm_remove(&t.vm, 0x10000, 0x10000, 0));
 	}
 	vmt_close(&t);
 }

@@ -76,7 +76,7 @@ static void test_nothing_works_without_a_vm(void **state)
 	CHECK_RC(nest_vm_add_ram(NULL, 0, 0x1000, &fixed, 0), NEST_E_INVAL);
 	CHECK_RC(nest_vm_add_device(NULL, 0, 0, 0x1000, NEST_RW), NEST_E_INVAL);
 	CHECK_RC(nest_vm_add_mmio(NULL, 0, 0x1000, NULL), NEST_E_INVAL);
-	CHECK_RC(nest_vm_remove(NULL, 0, 0x1000), NEST_E_INVAL);
+	CHECK_RC(nest_vm_remove(NULL, 0, 0x1000, 0), NEST_E_INVAL);
 	CHECK_RC(nest_vm_map(NULL, 0, 0, 0x1000, NEST_R, 0), NEST_E_INVAL);
 	CHECK_RC(nest_vm_unmap(NULL, 0, 0x1000, 0), NEST_E_INVAL);
 	CHECK_RC(nest_vm_protect(NULL, 0, 0x1000, 0, NEST_W, 0), NEST_E_INVAL);
@@ -231,7 +231,7 @@ static void bad_range(struct vmt *v, uint64_t gpa, uint64_t size, int rc)
 	CHECK_RC(nest_vm_add_ram(&v->vm, gpa, size, &fixed, NEST_VM_EAGER), rc);
 	CHECK_RC(nest_vm_add_device(&v->vm, gpa, 0, size, NEST_RW | NEST_MT_UC), rc);
 	CHECK_RC(nest_vm_add_mmio(&v->vm, gpa, size, NULL), rc);
-	CHECK_RC(nest_vm_remove(&v->vm, gpa, size), rc);
+	CHECK_RC(nest_vm_remove(&v->vm, gpa, size, 0), rc);
 	CHECK_RC(nest_vm_unmap(&v->vm, gpa, size, NEST_UNMAP_SPARSE), rc);
 	CHECK_EQ(v->vm.nr_regions, 0);
 	CHECK_EQ(v->a.outstanding, v->tables0);
@@ -254,11 +254,11 @@ static void ranges(struct vmt *v)
 	CHECK_OK(nest_vm_add_ram(&v->vm, top, page, &fixed, NEST_VM_EAGER));
 	CHECK_EQ(vmt_at(v, top + page - 1).pa, page - 1);
 	CHECK(nest_vm_region_at(&v->vm, top + page) == NULL);
-	CHECK_OK(nest_vm_remove(&v->vm, 0, top + page));
+	CHECK_OK(nest_vm_remove(&v->vm, 0, top + page, 0));
 	CHECK_EQ(v->a.outstanding, v->tables0);
 	CHECK_OK(nest_vm_add_mmio(&v->vm, 0, top + page, NULL));
 	CHECK(nest_vm_region_at(&v->vm, top + page - 1) != NULL);
-	CHECK_OK(nest_vm_remove(&v->vm, 0, top + page));
+	CHECK_OK(nest_vm_remove(&v->vm, 0, top + page, 0));
 }
 
 static void test_ranges_that_are_none_are_refused(void **state)
@@ -334,7 +334,7 @@ static void test_ram_has_every_right_that_flags_leave(void **state)
 			CHECK_OK(nest_vm_add_ram(&t.vm, 0x1000, 0x1000, &fixed,
 						 cases[i].flags | NEST_VM_EAGER));
 			CHECK_EQ(vmt_at(&t, 0x1000).attr, want | NEST_MT_WB);
-			CHECK_OK(nest_vm_remove(&t.vm, 0x1000, 0x1000));
+			CHECK_OK(nest_vm_remove(&t.vm, 0x1000, 0x1000, 0));
 		}
 		vmt_close(&t);
 	}
@@ -408,7 +408,7 @@ static void eager_failures(struct vmt *v)
 		arena_fail(&v->a, 0, false);
 		v->unflushed_ok = false;
 		vmt_mark(v);
-		CHECK_OK(nest_vm_remove(&v->vm, at, 4 * v->page));
+		CHECK_OK(nest_vm_remove(&v->vm, at, 4 * v->page, 0));
 		check_same_state(v, &before);
 		v->unflushed_ok = true;
 	}
@@ -542,14 +542,14 @@ static void removed(struct vmt *v)
 	CHECK_OK(nest_vm_add_ram(&v->vm, 2 * big, big, &fixed, NEST_VM_EAGER));
 	CHECK_OK(nest_vm_add_mmio(&v->vm, 4 * big, page, NULL));
 	vmt_mark(v);
-	CHECK_OK(nest_vm_remove(&v->vm, big - 4 * page, 2 * big + 4 * page));
+	CHECK_OK(nest_vm_remove(&v->vm, big - 4 * page, 2 * big + 4 * page, 0));
 	CHECK_EQ(v->frames_out, 0);
 	CHECK_EQ(v->nr_put, 8);
 	CHECK_EQ(v->a.outstanding, v->tables0);
 	CHECK_EQ(v->vm.nr_regions, 1);
 	CHECK(nest_vm_region_at(&v->vm, 4 * big) == v->regions);
 	CHECK(arena_flushed(&v->a, 2 * big, 3 * big - 1));
-	CHECK_RC(nest_vm_remove(&v->vm, 0, 3 * big), NEST_E_NOTMAPPED);
+	CHECK_RC(nest_vm_remove(&v->vm, 0, 3 * big, 0), NEST_E_NOTMAPPED);
 }
 
 static void test_remove_gives_back_each_frame_once_after_the_flush(void **state)
@@ -567,19 +567,19 @@ static void test_remove_takes_whole_regions_only(void **state)
 	CHECK_OK(nest_vm_add_ram(&t.vm, 0x10000, 0x4000, &t.provider, NEST_VM_EAGER));
 	CHECK_OK(nest_vm_add_ram(&t.vm, 0x20000, 0x4000, &t.provider, NEST_VM_EAGER));
 	before = vmt_state(&t);
-	CHECK_RC(nest_vm_remove(&t.vm, 0x10000, 0x11000), NEST_E_INVAL);
+	CHECK_RC(nest_vm_remove(&t.vm, 0x10000, 0x11000, 0), NEST_E_INVAL);
 	CHECK_EQ(nest_vm_last_conflict(&t.vm)->wanted.base, 0x10000);
 	CHECK_EQ(nest_vm_last_conflict(&t.vm)->wanted.size, 0x11000);
 	CHECK_EQ(nest_vm_last_conflict(&t.vm)->existing.base, 0x20000);
 	CHECK_EQ(nest_vm_last_conflict(&t.vm)->existing.size, 0x4000);
 	CHECK(nest_vm_last_conflict(&t.vm)->reason != NULL);
-	CHECK_RC(nest_vm_remove(&t.vm, 0x11000, 0x100000), NEST_E_INVAL);
+	CHECK_RC(nest_vm_remove(&t.vm, 0x11000, 0x100000, 0), NEST_E_INVAL);
 	CHECK_EQ(nest_vm_last_conflict(&t.vm)->existing.base, 0x10000);
-	CHECK_RC(nest_vm_remove(&t.vm, 0x11000, 0x1000), NEST_E_INVAL);
+	CHECK_RC(nest_vm_remove(&t.vm, 0x11000, 0x1000, 0), NEST_E_INVAL);
 	check_same_state(&t, &before);
 	CHECK_EQ(t.nr_put, 0);
 	vmt_mark(&t);
-	CHECK_OK(nest_vm_remove(&t.vm, 0x20000, 0x4000));
+	CHECK_OK(nest_vm_remove(&t.vm, 0x20000, 0x4000, 0));
 	CHECK_EQ(t.nr_put, 4);
 	CHECK(vmt_is_mapped(&t, 0x10000));
 	vmt_close(&t);
@@ -592,7 +592,7 @@ static void test_a_provider_without_put_is_not_told(void **state)
 	t.provider.put = NULL;
 	t.give = 0x80000000;
 	CHECK_OK(nest_vm_add_ram(&t.vm, 0, 0x1000, &t.provider, NEST_VM_EAGER));
-	CHECK_OK(nest_vm_remove(&t.vm, 0, 0x1000));
+	CHECK_OK(nest_vm_remove(&t.vm, 0, 0x1000, 0));
 	CHECK_OK(nest_vm_add_ram(&t.vm, 0, 0x1000, &t.provider, NEST_VM_EAGER));
 	t.frames_out = 0;
 	vmt_close(&t);
@@ -612,7 +612,7 @@ static void test_remove_cuts_a_raw_mapping_at_the_regions_ends(void **state)
 	before = vmt_state(&t);
 	for (n = 1; rc; n++) {
 		arena_fail(&t.a, n, false);
-		rc = nest_vm_remove(&t.vm, 0, 0x10000000);
+		rc = nest_vm_remove(&t.vm, 0, 0x10000000, 0);
 		if (!rc)
 			break;
 		CHECK_RC(rc, NEST_E_NOMEM);
@@ -641,10 +641,10 @@ static void test_a_remove_that_fails_takes_no_region(void **state)
 	before = vmt_state(&t);
 	vmt_mark(&t);
 	arena_fail(&t.a, 1, false);
-	CHECK_RC(nest_vm_remove(&t.vm, 0, 0x10000000), NEST_E_NOMEM);
+	CHECK_RC(nest_vm_remove(&t.vm, 0, 0x10000000, 0), NEST_E_NOMEM);
 	check_same_state(&t, &before);
 	CHECK_EQ(t.nr_put, 0);
-	CHECK_OK(nest_vm_remove(&t.vm, 0, 0x10000000));
+	CHECK_OK(nest_vm_remove(&t.vm, 0, 0x10000000, 0));
 	CHECK_EQ(t.nr_put, 2);
 	CHECK_EQ(vmt_at(&t, 0x201000).pa, 0x80001000);
 	vmt_close(&t);
@@ -697,7 +697,7 @@ static void test_a_raw_unmap_leaves_the_frame_to_the_caller(void **state)
 	/* Mapped again by hand it is the region's again. */
 	CHECK_OK(nest_vm_map(&t.vm, 0, t.frame[0].pa, 0x1000, NEST_R, 0));
 	vmt_mark(&t);
-	CHECK_OK(nest_vm_remove(&t.vm, 0, 0x1000));
+	CHECK_OK(nest_vm_remove(&t.vm, 0, 0x1000, 0));
 	CHECK_EQ(t.nr_put, 1);
 	vmt_close(&t);
 }

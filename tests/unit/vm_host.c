@@ -66,11 +66,14 @@ void vmt_open(struct vmt *t, const struct tcase *c)
 	snprintf(test_case, sizeof(test_case), "%s features 0x%x ia %u", c->name, c->features,
 		 c->ia_bits);
 	arena_open(&t->a, (uint64_t)8 << 20);
+	if (c->flags & NEST_PT_SHARED)
+		arena_use_defer(&t->a);
 	t->page = (uint64_t)1 << c->info.page_shift;
 	t->config = (struct nest_vm_config){
 		.pt = { .format = c->format,
 			.features = c->features,
 			.ia_bits = c->ia_bits,
+			.flags = c->flags,
 			.host = &t->a.host,
 			.ctx = &t->a },
 		.vmid = 5,
