@@ -1,40 +1,43 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The loop that most entries are written by. No format is left in it: encoded, one leaf and the
- * next differ by a constant.
+ * The loop that most entries are written by. It needs no format: two neighbouring leaves differ by
+ * a constant.
+ *
+ * Every store here is an atomic store of one entry, also into a table that no walker can see yet.
+ * A compiler may neither join these stores nor turn them into vectors. Keep it so: gcc 12's
+ * vectoriser made wrong frames of plain stores from four chains of additions.
  */
 #include "core/internal.h"
+
+/* The compiler knows nothing about the value of x after this. */
+#define OPAQUE(x) __asm__("" : "+r"(x))
 
 NEST_INLINE void put(nest_pte_t *p, nest_pte_t e, bool live)
 {
 	if (live)
 		nest_store(p, e);
 	else
-		*p = e;
+		__atomic_store_n(p, e, __ATOMIC_RELAXED);
 }
 
-/* In four chains of additions, or each store would wait for the one before. */
+/*
+ * Four entries are computed from one start value, so that only one addition of four waits for
+ * another. From opaque steps, because gcc would compute each entry from the one before.
+ */
 NEST_INLINE void fill_unit(nest_pte_t *t, uint64_t n, nest_pte_t e, nest_pte_t step, bool live)
 {
-	uint64_t k = 0;
+	nest_pte_t step2 = 2 * step, step3 = 3 * step;
 
-	if (n >= 4) {
-		nest_pte_t a = e, b = a + step, c = b + step, d = c + step;
-
-		for (; k + 4 <= n; k += 4) {
-			put(&t[k], a, live);
-			put(&t[k + 1], b, live);
-			put(&t[k + 2], c, live);
-			put(&t[k + 3], d, live);
-			a += 4 * step;
-			b += 4 * step;
-			c += 4 * step;
-			d += 4 * step;
-		}
-		e = a;
+	OPAQUE(step2);
+	OPAQUE(step3);
+	for (; n >= 4; n -= 4, t = &t[4], e += 4 * step) {
+		put(&t[0], e, live);
+		put(&t[1], e + step, live);
+		put(&t[2], e + step2, live);
+		put(&t[3], e + step3, live);
 	}
-	for (; k < n; k++, e += step)
-		put(&t[k], e, live);
+	for (; n; n--, t = &t[1], e += step)
+		put(t, e, live);
 }
 
 void nest_fill_words(nest_pte_t *t, uint64_t n, uint64_t unit, nest_pte_t e, nest_pte_t step,
