@@ -2,8 +2,8 @@
 #
 # Turns NEST_FORMATS (names, or "all") into NEST_STAGE1_SOURCES, NEST_STAGE2_SOURCES,
 # NEST_FORMAT_LIST, the initialiser of nest_formats[], and NEST_HAS, definitions that leave out of
-# the engine what they do not need and what is not wanted, and tell it the only format if there is
-# one.
+# the engine what they do not need and what is not wanted, leave out other formats in their files,
+# and tell it the only format if there is one.
 
 set(NEST_FORMATS "all" CACHE STRING "Formats to build in: names of nest_format_by_name(), or all")
 
@@ -13,6 +13,7 @@ option(NEST_CONTIG "Contiguous groups: NEST_FEAT_CONTIG" ON)
 set(needs "")
 set(known "")
 set(symbols "")
+set(NEST_HAS "")
 set(NEST_STAGE1_SOURCES "")
 set(NEST_STAGE2_SOURCES "")
 foreach(line IN LISTS NEST_FORMAT_TABLE)
@@ -29,6 +30,8 @@ foreach(line IN LISTS NEST_FORMAT_TABLE)
 		list(APPEND needs ${need})
 		string(TOUPPER ${stage} stage)
 		list(APPEND NEST_${stage}_SOURCES ${file})
+	else()
+		list(APPEND NEST_HAS NEST_OMIT_${symbol})
 	endif()
 endforeach()
 list(REMOVE_DUPLICATES NEST_STAGE1_SOURCES)
@@ -51,7 +54,6 @@ endif()
 if(NOT NEST_CONTIG)
 	list(REMOVE_ITEM needs CONTIG)
 endif()
-set(NEST_HAS "")
 foreach(part IN ITEMS SHARED CONTIG BREAK FRESH)
 	if(NOT part IN_LIST needs)
 		list(APPEND NEST_HAS NEST_HAS_${part}=0)

@@ -4,7 +4,9 @@
 # build of its own can include() this file, or read it. Compile with -ffreestanding -Iinclude -I.
 # Always needed: NEST_CORE_SOURCES, and the file of each format. arch/registry.c holds the table of
 # all formats; a build with fewer defines NEST_FORMAT_LIST for it, or leaves it out. What none of its
-# formats needs may be left out of the engine by -DNEST_HAS_BREAK=0 and the like (core/fmt.h).
+# formats needs may be left out of the engine by -DNEST_HAS_BREAK=0 and the like (core/fmt.h). A
+# format that shares its file with one that is wanted is left out by -DNEST_OMIT_<symbol>; to compile
+# with -ffunction-sections -fdata-sections and link with --gc-sections leaves it out as well.
 
 set(NEST_CORE_SOURCES
 	core/change.c

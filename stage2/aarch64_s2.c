@@ -167,27 +167,32 @@ static inline bool ia_ok(uint32_t features, unsigned bits)
 		A64_COMMON(id, ps),                                                                \
 	}
 
+/* A build may leave granules out (cmake/sources.cmake). */
+#ifndef NEST_OMIT_nest_fmt_aarch64_s2_4k
 S2_FORMAT(s2_4k, "aarch64-s2-4k", 12, NEST_FEAT_LPA2);
-S2_FORMAT(s2_16k, "aarch64-s2-16k", 14, NEST_FEAT_LPA2);
-S2_FORMAT(s2_64k, "aarch64-s2-64k", 16, NEST_FEAT_LPA);
-
 NEST_FORMAT(nest_fmt_aarch64_s2_4k, s2_4k);
+#endif
+#ifndef NEST_OMIT_nest_fmt_aarch64_s2_16k
+S2_FORMAT(s2_16k, "aarch64-s2-16k", 14, NEST_FEAT_LPA2);
 NEST_FORMAT(nest_fmt_aarch64_s2_16k, s2_16k);
+#endif
+#ifndef NEST_OMIT_nest_fmt_aarch64_s2_64k
+S2_FORMAT(s2_64k, "aarch64-s2-64k", 16, NEST_FEAT_LPA);
 NEST_FORMAT(nest_fmt_aarch64_s2_64k, s2_64k);
+#endif
 
 /* ---- Registers ---- */
 
+/* Formats are not named here: a program links the engine of each format that it names. */
 static bool is_stage2_table(const struct nest_pt *pt)
 {
-	return nest_is_live(pt) &&
-	       (pt->format == &nest_fmt_aarch64_s2_4k || pt->format == &nest_fmt_aarch64_s2_16k ||
-		pt->format == &nest_fmt_aarch64_s2_64k);
+	return nest_is_live(pt) && nest_fmt_of(pt)->leaf == leaf;
 }
 
 /* SL0: 4K counts from Arm's level 2 up (3 needs FEAT_TTST and is not used), 16K and 64K from 3. */
 static uint64_t starting_level(const struct nest_pt *pt)
 {
-	return pt->format == &nest_fmt_aarch64_s2_4k ? pt->top - 1u : pt->top;
+	return nest_fmt_of(pt)->page_shift == 12 ? pt->top - 1u : pt->top;
 }
 
 int nest_aarch64_vtcr(const struct nest_pt *pt, uint32_t flags, uint64_t *out)

@@ -176,21 +176,26 @@ static inline bool ia_ok(uint32_t features, unsigned bits)
 		A64_COMMON(id, ps),                                                                \
 	}
 
+/* A build may leave granules out (cmake/sources.cmake). */
+#ifndef NEST_OMIT_nest_fmt_aarch64_s1_4k
 S1_FORMAT(s1_4k, "aarch64-s1-4k", 12, NEST_FEAT_LPA2);
-S1_FORMAT(s1_16k, "aarch64-s1-16k", 14, NEST_FEAT_LPA2);
-S1_FORMAT(s1_64k, "aarch64-s1-64k", 16, NEST_FEAT_LPA);
-
 NEST_FORMAT(nest_fmt_aarch64_s1_4k, s1_4k);
+#endif
+#ifndef NEST_OMIT_nest_fmt_aarch64_s1_16k
+S1_FORMAT(s1_16k, "aarch64-s1-16k", 14, NEST_FEAT_LPA2);
 NEST_FORMAT(nest_fmt_aarch64_s1_16k, s1_16k);
+#endif
+#ifndef NEST_OMIT_nest_fmt_aarch64_s1_64k
+S1_FORMAT(s1_64k, "aarch64-s1-64k", 16, NEST_FEAT_LPA);
 NEST_FORMAT(nest_fmt_aarch64_s1_64k, s1_64k);
+#endif
 
 /* ---- Registers ---- */
 
+/* Formats are not named here: a program links the engine of each format that it names. */
 static bool is_stage1_table(const struct nest_pt *pt)
 {
-	return nest_is_live(pt) &&
-	       (pt->format == &nest_fmt_aarch64_s1_4k || pt->format == &nest_fmt_aarch64_s1_16k ||
-		pt->format == &nest_fmt_aarch64_s1_64k);
+	return nest_is_live(pt) && nest_fmt_of(pt)->leaf == leaf;
 }
 
 /* A table of EL1&0, for the half it is given for. */

@@ -16,8 +16,12 @@
 		LA_FORMAT(size),                                                                   \
 	}
 
+/* A build may leave page sizes out (cmake/sources.cmake). */
+#ifndef NEST_OMIT_nest_fmt_loongarch_s1_4k
 static const struct nest_fmt s1_4k = LOONGARCH_S1(4k);
-static const struct nest_fmt s1_16k = LOONGARCH_S1(16k);
-
 NEST_FORMAT(nest_fmt_loongarch_s1_4k, s1_4k);
+#endif
+#ifndef NEST_OMIT_nest_fmt_loongarch_s1_16k
+static const struct nest_fmt s1_16k = LOONGARCH_S1(16k);
 NEST_FORMAT(nest_fmt_loongarch_s1_16k, s1_16k);
+#endif
