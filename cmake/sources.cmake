@@ -54,4 +54,4 @@ set(NEST_HV_GLUE_SOURCES
 )
 
 # Needs libfdt.h (NEST_FDT).
-set(NEST_FDT_SOURCES hv_glue/fdt.c hv_glue/fdt_vm.c)
+set(NEST_FDT_SOURCES hv_glue/fdt.c hv_glue/fdt_memory.c hv_glue/fdt_vm.c)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading a device tree, by libfdt: the memory that a machine has, and how its CPUs translate.
+ * Reading a device tree, by libfdt: its nodes, their addresses, and how its CPUs translate.
  *
  * No function reads a tree that fdt_check_full() has not accepted, and none assumes more of one
- * than that: depth, cells and lengths are checked where they are used. Nothing is allocated: what
- * has to be sorted is found in order by scanning again.
+ * than that: depth, cells and lengths are checked where they are used. A lookup by name or path
+ * would search the tree from its beginning: the walk notes what it needs as it passes.
  */
 #include <libfdt.h>
 
@@ -63,63 +63,160 @@ bool nest_fdt_has_string(const void *fdt, int node, const char *name, const char
 	return list && fdt_stringlist_contains(list, len, value);
 }
 
-static bool is_enabled(const void *fdt, int node)
+/* The same for a property that the walk has found. */
+static bool has_string(const struct nest_fdt_cursor *c, enum nest_fdt_prop prop, const char *value)
 {
-	return !fdt_getprop(fdt, node, "status", NULL) ||
-	       nest_fdt_has_string(fdt, node, "status", "okay") ||
-	       nest_fdt_has_string(fdt, node, "status", "ok");
+	int len;
+	const char *list;
+
+	if (c->prop[prop] < 0)
+		return false;
+	list = fdt_getprop_by_offset(c->fdt, c->prop[prop], NULL, &len);
+	return list && fdt_stringlist_contains(list, len, value);
+}
+
+/* Every name ends within the tree: fdt_check_full() has seen to that. */
+static bool is_named(const void *fdt, const struct fdt_property *p, const char *name)
+{
+	const char *s = (const char *)fdt + fdt_off_dt_strings(fdt) + fdt32_ld(&p->nameoff);
+
+	for (; *name && *s == *name; s++)
+		name++;
+	return *s == *name;
+}
+
+/* The property at this offset is the node's; the first of a name counts, as for fdt_getprop(). */
+static void note_property(struct nest_fdt_cursor *c, int offset)
+{
+	static const char names[NEST_FDT_PROPS][16] = {
+		[NEST_FDT_STATUS] = "status",
+		[NEST_FDT_DEVICE_TYPE] = "device_type",
+		[NEST_FDT_REG] = "reg",
+		[NEST_FDT_ADDRESS_CELLS] = "#address-cells",
+		[NEST_FDT_SIZE_CELLS] = "#size-cells",
+		[NEST_FDT_RANGES] = "ranges",
+	};
+	const struct fdt_property *p = fdt_offset_ptr(c->fdt, offset, sizeof(*p));
+
+	for (unsigned i = 0; p && i < NEST_FDT_PROPS; i++) {
+		if (c->prop[i] < 0 && is_named(c->fdt, p, names[i]))
+			c->prop[i] = offset;
+	}
+}
+
+/* Cells of addresses (at least one) or sizes, or what they are where no property says; -1. */
+static int8_t cells(const struct nest_fdt_cursor *c, enum nest_fdt_prop prop, uint32_t least,
+		    int8_t missing)
+{
+	const fdt32_t *value;
+	int len;
+
+	if (c->prop[prop] < 0)
+		return missing;
+	value = fdt_getprop_by_offset(c->fdt, c->prop[prop], NULL, &len);
+	if (!value || len != 4 || fdt32_ld(value) < least || fdt32_ld(value) > FDT_MAX_NCELLS)
+		return -1;
+	return (int8_t)fdt32_ld(value);
+}
+
+/* Into the next node; its properties come next. */
+static int enter_node(struct nest_fdt_cursor *c)
+{
+	for (;;) {
+		c->node = c->next;
+		switch (fdt_next_tag(c->fdt, c->node, &c->next)) {
+		case FDT_BEGIN_NODE:
+			c->depth++;
+			return c->depth < NEST_FDT_DEPTH ? NEST_OK : NEST_E_INVAL;
+		case FDT_END_NODE:
+			c->depth--;
+			if (c->depth < 0)
+				return NEST_E_NOTMAPPED;
+			break;
+		case FDT_END:
+			return NEST_E_NOTMAPPED;
+		default:
+			break;
+		}
+	}
+}
+
+static void read_properties(struct nest_fdt_cursor *c)
+{
+	struct nest_fdt_bus *bus = &c->path[c->depth];
+
+	for (unsigned i = 0; i < NEST_FDT_PROPS; i++)
+		c->prop[i] = -1;
+	for (;;) {
+		int next;
+		uint32_t tag = fdt_next_tag(c->fdt, c->next, &next);
+
+		if (tag == FDT_PROP)
+			note_property(c, c->next);
+		else if (tag != FDT_NOP)
+			break;
+		c->next = next;
+	}
+	bus->ranges = c->prop[NEST_FDT_RANGES];
+	bus->address = cells(c, NEST_FDT_ADDRESS_CELLS, 1, 2);
+	bus->size = cells(c, NEST_FDT_SIZE_CELLS, 0, 1);
+}
+
+/* Which child of the root has been entered? */
+static void read_name(struct nest_fdt_cursor *c)
+{
+	int len;
+	const char *name = fdt_get_name(c->fdt, c->node, &len);
+
+	c->in_reserved_memory = name && fdt_stringlist_contains(name, len + 1, "reserved-memory");
+	c->in_cpus = name && fdt_stringlist_contains(name, len + 1, "cpus");
+}
+
+static bool is_enabled(const struct nest_fdt_cursor *c)
+{
+	return c->prop[NEST_FDT_STATUS] < 0 || has_string(c, NEST_FDT_STATUS, "okay") ||
+	       has_string(c, NEST_FDT_STATUS, "ok");
 }
 
 /* To the next node that is enabled, with all above it. NEST_E_NOTMAPPED: that was the last. */
 int nest_fdt_next(struct nest_fdt_cursor *c)
 {
-	int off_below = NEST_FDT_DEPTH;
+	int off_below = NEST_FDT_DEPTH, err;
 
 	do {
-		c->node = fdt_next_node(c->fdt, c->node, &c->depth);
-		if (c->node < 0 || c->depth < 0)
-			return NEST_E_NOTMAPPED;
-		if (c->depth >= NEST_FDT_DEPTH)
-			return NEST_E_INVAL;
-		c->path[c->depth] = c->node;
+		err = enter_node(c);
+		if (err)
+			return err;
+		read_properties(c);
+		if (c->depth == 1)
+			read_name(c);
 		if (c->depth <= off_below)
-			off_below = is_enabled(c->fdt, c->node) ? NEST_FDT_DEPTH : c->depth;
+			off_below = is_enabled(c) ? NEST_FDT_DEPTH : c->depth;
 	} while (off_below < NEST_FDT_DEPTH);
 	return NEST_OK;
 }
 
 bool nest_fdt_is_memory(const struct nest_fdt_cursor *c)
 {
-	return c->depth == 1 && nest_fdt_has_string(c->fdt, c->node, "device_type", "memory");
-}
-
-/* A child of the root's child of that name. */
-static bool is_in(const struct nest_fdt_cursor *c, const char *parent)
-{
-	const char *name;
-	int len;
-
-	if (c->depth != 2)
-		return false;
-	name = fdt_get_name(c->fdt, c->path[1], &len);
-	return name && fdt_stringlist_contains(name, len + 1, parent);
+	return c->depth == 1 && has_string(c, NEST_FDT_DEVICE_TYPE, "memory");
 }
 
 bool nest_fdt_is_reserved(const struct nest_fdt_cursor *c)
 {
-	return is_in(c, "reserved-memory");
+	return c->depth == 2 && c->in_reserved_memory;
 }
 
 /* ---- Addresses ---- */
 
+enum { RESERVED_RANGES = 32 };
+
 /* NEST_E_UNSUPPORTED: no plain numbers, as on a PCI bus, or (size) of a bus without memory. */
-static int read_list(const struct nest_fdt_cursor *c, int node, const char *name,
-		     struct nest_fdt_list *l)
+static int read_list(const struct nest_fdt_cursor *c, int prop, struct nest_fdt_list *l)
 {
-	int len, entry = 0;
+	int len = 0, entry = 0;
 
 	l->count = 0;
-	l->cell = fdt_getprop(c->fdt, node, name, &len);
+	l->cell = prop < 0 ? NULL : fdt_getprop_by_offset(c->fdt, prop, NULL, &len);
 	for (int i = 0; i < 3; i++) {
 		if (l->width[i] < 0)
 			return NEST_E_INVAL;
@@ -149,12 +246,12 @@ static uint64_t number(const struct nest_fdt_list *l, int entry, int field)
 
 int nest_fdt_reg(const struct nest_fdt_cursor *c, struct nest_fdt_list *l)
 {
-	int bus = c->path[c->depth - 1];
+	const struct nest_fdt_bus *bus = &c->path[c->depth - 1];
 
 	l->width[0] = 0;
-	l->width[1] = fdt_address_cells(c->fdt, bus);
-	l->width[2] = fdt_size_cells(c->fdt, bus);
-	return read_list(c, c->node, "reg", l);
+	l->width[1] = bus->address;
+	l->width[2] = bus->size;
+	return read_list(c, c->prop[NEST_FDT_REG], l);
 }
 
 static bool wraps(const struct nest_range *r)
@@ -165,13 +262,16 @@ static bool wraps(const struct nest_range *r)
 /* From the addresses of the bus at path[depth] to those of the one above; no ranges: none are. */
 static int translate(const struct nest_fdt_cursor *c, int depth, struct nest_range *r)
 {
-	struct nest_fdt_list l = { .width = { fdt_address_cells(c->fdt, c->path[depth]),
-					      fdt_address_cells(c->fdt, c->path[depth - 1]),
-					      fdt_size_cells(c->fdt, c->path[depth]) } };
-	int err = read_list(c, c->path[depth], "ranges", &l);
+	const struct nest_fdt_bus *bus = &c->path[depth];
+	struct nest_fdt_list l = { .width = { bus->address, c->path[depth - 1].address,
+					      bus->size } };
+	int err = read_list(c, bus->ranges, &l);
 
 	if (err || !l.cell)
 		return err ? err : NEST_E_UNSUPPORTED;
+	/* It should be empty. A long list would be gone through for each reservation. */
+	if (nest_fdt_is_reserved(c) && l.count > RESERVED_RANGES)
+		return NEST_E_INVAL;
 	for (int i = 0; i < l.count; i++) {
 		uint64_t base = number(&l, i, 0), size = number(&l, i, 2);
 
@@ -196,178 +296,10 @@ int nest_fdt_reg_range(const struct nest_fdt_cursor *c, const struct nest_fdt_li
 	out->size = number(reg, i, 2);
 	if (out->size && wraps(out))
 		return NEST_E_RANGE;
-	if (nest_fdt_is_reserved(c) && !fdt_getprop(c->fdt, c->path[1], "ranges", NULL))
+	if (nest_fdt_is_reserved(c) && c->path[1].ranges < 0)
 		return NEST_OK;
 	for (int bus = c->depth - 1; bus > 0 && out->size && !err; bus--)
 		err = translate(c, bus, out);
-	return err;
-}
-
-/* ---- Memory ---- */
-
-/* Goes over the ranges of memory nodes, or of what is reserved. */
-struct scan {
-	struct nest_fdt_cursor at;
-	struct nest_fdt_list reg;
-	bool reserved, more_rsv;
-	int next_reg, next_rsv;
-};
-
-static int next_range(struct scan *s, struct nest_range *out)
-{
-	int err;
-
-	/* The list ends with an entry of size 0. */
-	if (s->more_rsv && !fdt_get_mem_rsv(s->at.fdt, s->next_rsv, &out->base, &out->size) &&
-	    out->size) {
-		s->next_rsv++;
-		return wraps(out) ? NEST_E_RANGE : NEST_OK;
-	}
-	s->more_rsv = false;
-	while (s->next_reg == s->reg.count) {
-		err = nest_fdt_next(&s->at);
-		if (err)
-			return err;
-		if (s->reserved ? !nest_fdt_is_reserved(&s->at) : !nest_fdt_is_memory(&s->at))
-			continue;
-		s->next_reg = 0;
-		err = nest_fdt_reg(&s->at, &s->reg);
-		if (err)
-			return NEST_E_INVAL;
-	}
-	err = nest_fdt_reg_range(&s->at, &s->reg, s->next_reg++, out);
-	return err == NEST_E_UNSUPPORTED ? NEST_E_INVAL : err;
-}
-
-static struct scan scan_of(const void *fdt, bool reserved)
-{
-	return (struct scan){ .at = nest_fdt_start(fdt),
-			      .reserved = reserved,
-			      .more_rsv = reserved };
-}
-
-/* Both ends inclusive. */
-struct span {
-	uint64_t first, last;
-};
-
-/* The first run of memory at or above `from`: where it begins, and as far as it goes on. */
-static int find_ram(const void *fdt, uint64_t from, struct span *out)
-{
-	bool found = false, grown;
-	struct nest_range r;
-	int err;
-
-	do {
-		struct scan s = scan_of(fdt, false);
-
-		grown = false;
-		while (!(err = next_range(&s, &r))) {
-			struct span ram = { r.base, r.base + (r.size - 1) };
-
-			if (!r.size || ram.last < from)
-				continue;
-			if (ram.first < from)
-				ram.first = from;
-			if (!found || ram.first < out->first) {
-				*out = ram;
-				found = grown = true;
-			} else if (ram.last > out->last && ram.first <= out->last + 1) {
-				out->last = ram.last;
-				grown = true;
-			}
-		}
-	} while (grown && err == NEST_E_NOTMAPPED);
-	return found && err == NEST_E_NOTMAPPED ? NEST_OK : err;
-}
-
-/* Cut from run the reservation at its beginning, or what the first one leaves. */
-static int cut_reserved(const void *fdt, struct span *run, bool *all)
-{
-	struct scan s = scan_of(fdt, true);
-	struct nest_range r;
-	int err;
-
-	*all = false;
-	while (!(err = next_range(&s, &r))) {
-		uint64_t last = r.base + (r.size - 1);
-
-		if (!r.size || r.base > run->last || last < run->first)
-			continue;
-		if (r.base > run->first) {
-			run->last = r.base - 1;
-			continue;
-		}
-		*all = true;
-		run->last = last;
-	}
-	return err == NEST_E_NOTMAPPED ? NEST_OK : err;
-}
-
-/*
- * The next free memory at or above *from, in whole aligned pages, and *from past it; size 0: none.
- */
-int nest_fdt_next_free(const void *fdt, uint64_t align, uint64_t *from, bool *more,
-		       struct nest_range *out)
-{
-	out->size = 0;
-	while (*more && !out->size) {
-		struct span run = { 0, 0 };
-		bool reserved;
-		int err = find_ram(fdt, *from, &run);
-
-		*more = err != NEST_E_NOTMAPPED;
-		if (!*more)
-			break;
-		if (!err)
-			err = cut_reserved(fdt, &run, &reserved);
-		if (err)
-			return err;
-		*from = run.last + 1;
-		*more = *from != 0;
-		out->base = (run.first + (align - 1)) & ~(align - 1);
-		if (reserved || out->base < run.first || out->base > run.last)
-			continue;
-		out->size = run.last - out->base + 1;
-		if (!out->size)
-			return NEST_E_RANGE;
-		out->size &= ~(align - 1);
-	}
-	return NEST_OK;
-}
-
-int nest_fdt_has_memory(const void *fdt)
-{
-	struct scan s = scan_of(fdt, false);
-	struct nest_range r;
-
-	return next_range(&s, &r);
-}
-
-int nest_fdt_memory(const void *fdt, uint64_t align, struct nest_range *out, unsigned *count)
-{
-	unsigned room = count ? *count : 0;
-	struct nest_range r;
-	uint64_t from = 0;
-	bool more = true;
-	int err;
-
-	if (!count)
-		return NEST_E_INVAL;
-	*count = 0;
-	if ((room && !out) || !align || (align & (align - 1)))
-		return NEST_E_INVAL;
-	err = nest_fdt_check_whole(fdt);
-	if (!err)
-		err = nest_fdt_has_memory(fdt);
-	while (!err && more) {
-		err = nest_fdt_next_free(fdt, align, &from, &more, &r);
-		if (err || !r.size)
-			break;
-		if (*count == room)
-			return NEST_E_NOMEM;
-		out[(*count)++] = r;
-	}
 	return err;
 }
 
@@ -401,7 +333,7 @@ int nest_fdt_riscv_mmu(const void *fdt)
 	if (nest_fdt_check_whole(fdt))
 		return NEST_E_INVAL;
 	while (!(err = nest_fdt_next(&c))) {
-		if (!is_in(&c, "cpus") || !nest_fdt_has_string(fdt, c.node, "device_type", "cpu"))
+		if (c.depth != 2 || !c.in_cpus || !has_string(&c, NEST_FDT_DEVICE_TYPE, "cpu"))
 			continue;
 		err = mmu_bits(fdt, c.node, &bits);
 		if (err == NEST_E_UNSUPPORTED)

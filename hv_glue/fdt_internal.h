@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Walking a device tree.
+ * Walking a device tree, and its free memory in order of address.
  *
- * The tree has been accepted by nest_fdt_check(); nothing else is taken for granted.
+ * The tree has been accepted by nest_fdt_check(); nothing else is taken for granted. A walk looks
+ * at each tag once and never searches the tree, so that one walk costs time in proportion to the
+ * tree's size, whatever its shape.
  */
 #ifndef NEST_HV_GLUE_FDT_INTERNAL_H
 #define NEST_HV_GLUE_FDT_INTERNAL_H
@@ -11,13 +13,34 @@
 
 #include <nest/fdt.h>
 
-enum { NEST_FDT_DEPTH = 32 };
+/* NEST_FDT_BATCH: ranges of each kind that are kept on the stack (fdt_memory.c). */
+enum { NEST_FDT_DEPTH = 32, NEST_FDT_BATCH = 32 };
+
+/* The properties that a walk looks for. */
+enum nest_fdt_prop {
+	NEST_FDT_STATUS,
+	NEST_FDT_DEVICE_TYPE,
+	NEST_FDT_REG,
+	NEST_FDT_ADDRESS_CELLS,
+	NEST_FDT_SIZE_CELLS,
+	NEST_FDT_RANGES,
+	NEST_FDT_PROPS
+};
+
+/* A node of the path, as its children need it. */
+struct nest_fdt_bus {
+	int ranges;           /* offset of that property; -1: none */
+	int8_t address, size; /* cells of the children's addresses and sizes; -1: malformed */
+};
 
 /* A node, and the nodes above it; path[0] is the root, path[depth] the node itself. */
 struct nest_fdt_cursor {
 	const void *fdt;
 	int node, depth;
-	int path[NEST_FDT_DEPTH];
+	int next;                         /* offset of the first tag after the node's properties */
+	int prop[NEST_FDT_PROPS];         /* offsets of the node's properties; -1: none */
+	bool in_reserved_memory, in_cpus; /* which child of the root the node is, or is below */
+	struct nest_fdt_bus path[NEST_FDT_DEPTH];
 };
 
 /* A list of entries: up to three numbers, of so many cells each. */
@@ -47,13 +70,45 @@ int nest_fdt_reg(const struct nest_fdt_cursor *c, struct nest_fdt_list *l);
 int nest_fdt_reg_range(const struct nest_fdt_cursor *c, const struct nest_fdt_list *reg, int i,
 		       struct nest_range *out);
 
-/* NEST_OK: there is a memory node; NEST_E_NOTMAPPED: none. */
-int nest_fdt_has_memory(const void *fdt);
+/* ---- Free memory (fdt_memory.c) ---- */
+
+/* Both ends inclusive. */
+struct nest_fdt_span {
+	uint64_t first, last;
+};
+
+/* The next ranges of one kind, in order; fields are fdt_memory.c's. */
+struct nest_fdt_batch {
+	unsigned char *slot;
+	size_t stride;
+	unsigned room, n, next;
+	bool more; /* the tree has ranges behind these */
+	bool any;  /* has one been taken? */
+	struct nest_fdt_span taken;
+};
+
+/* What is free, from the bottom up. */
+struct nest_fdt_sweep {
+	const void *fdt;
+	uint64_t align;
+	/*
+	 * Memory of the caller's, to sort in: `room` slots of `stride` bytes (at least 16). They
+	 * are written to. One may be taken away at the front for each result.
+	 */
+	void *slot;
+	size_t stride;
+	unsigned room;
+	struct nest_fdt_batch memory, reserved;
+	struct nest_fdt_span run; /* memory not given out yet */
+	bool in_run;
+	struct nest_fdt_span spare[2 * NEST_FDT_BATCH];
+};
+
+void nest_fdt_sweep_init(struct nest_fdt_sweep *s, const void *fdt, uint64_t align);
 /*
- * The next free memory at or above *from, in whole aligned pages, and *from past it; size 0: none.
- * *more: has the end of the address space not been reached?
+ * The next free memory, in whole aligned pages; size 0: there is no more. NEST_E_NOTMAPPED: the
+ * tree has no memory node; NEST_E_INVAL, NEST_E_RANGE.
  */
-int nest_fdt_next_free(const void *fdt, uint64_t align, uint64_t *from, bool *more,
-		       struct nest_range *out);
+int nest_fdt_next_free(struct nest_fdt_sweep *s, struct nest_range *out);
 
 #endif

@@ -13,16 +13,20 @@
 
 /* ---- A VM's layout ---- */
 
+/* The regions that are not there yet are room to sort in. */
 static int add_ram(struct nest_vm *vm, const void *fdt, const struct nest_fdt_policy *policy)
 {
-	uint64_t page = (uint64_t)1 << nest_pt_shift(&vm->pt, 0), from = 0;
 	struct nest_backing ram = policy->ram;
+	struct nest_fdt_sweep s;
 	struct nest_range r;
-	bool more = true;
-	int err = nest_fdt_has_memory(fdt);
+	int err = NEST_OK;
 
-	while (!err && more) {
-		err = nest_fdt_next_free(fdt, page, &from, &more, &r);
+	nest_fdt_sweep_init(&s, fdt, (uint64_t)1 << nest_pt_shift(&vm->pt, 0));
+	s.stride = sizeof(*vm->regions);
+	while (!err) {
+		s.slot = &vm->regions[vm->nr_regions];
+		s.room = vm->max_regions - vm->nr_regions;
+		err = nest_fdt_next_free(&s, &r);
 		if (err || !r.size)
 			break;
 		ram.hpa = r.base;

@@ -27,9 +27,16 @@ int nest_fdt_check(const void *fdt, size_t fdt_len);
  * RAM of the machine less its reservations: /memreserve/ entries and /reserved-memory nodes
  * (static ones, whatever their no-map). Sorted, disjoint, not adjacent, shrunk to whole `align`
  * (a power of two) pages. *count: in, the room in `out`; out, how many were written, also on an
- * error. NEST_E_NOMEM: not enough room; NEST_E_NOTMAPPED: no memory node; NEST_E_INVAL: malformed
- * (addresses or sizes of other than one or two cells, too), NULL, align; NEST_E_RANGE: a range
- * wraps, or there are 2^64 bytes.
+ * error. The rest of `out` is written to, too: ranges are sorted there. NEST_E_NOMEM: not enough
+ * room for the result; NEST_E_NOTMAPPED: no memory node; NEST_E_INVAL: malformed (addresses or
+ * sizes of other than one or two cells, too, or more than 32 `ranges` of /reserved-memory), NULL,
+ * align; NEST_E_RANGE: a range wraps, or there are 2^64 bytes.
+ *
+ * Cost: one walk over the tree and a sort, if `out` has room for four times the ranges of memory
+ * and four times the reservations. With less room the tree is walked again for each part that can
+ * be sorted: at most 2 + N / 32 times for N ranges and reservations, and in practice a few times
+ * where the room is that of the result. A walk takes time in proportion to the tree's bytes. About
+ * 2 KiB of stack are needed.
  */
 int nest_fdt_memory(const void *fdt, uint64_t align, struct nest_range *out, unsigned *count);
 
@@ -64,6 +71,9 @@ struct nest_fdt_policy {
  * policy picks, widened to whole pages; ranges that share a page and are wanted alike are one
  * region. On an error the VM is empty again. Errors of nest_fdt_memory and nest_vm_add_*;
  * NEST_E_MAPPED when the VM was not empty; NEST_E_INVAL: NULL, or an action that is none.
+ *
+ * Cost: RAM as for nest_fdt_memory(), with the free regions of the VM as its room; for each range
+ * of a device, a look at the `ranges` of the buses above it, and a place among the regions.
  */
 int nest_vm_from_fdt(struct nest_vm *vm, const void *fdt, const struct nest_fdt_policy *policy);
 

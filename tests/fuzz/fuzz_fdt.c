@@ -12,7 +12,7 @@
 
 #include "model/ram.h"
 
-enum { RANGES = 64, REGIONS = 128, ROOM = 8192 };
+enum { RANGES = 512, REGIONS = 256, ROOM = 8192 };
 
 #define ENSURE(c)                                                                                  \
 	do {                                                                                       \

@@ -11,7 +11,7 @@
 
 #include "support.h"
 
-enum { TREE_SIZE = 64 * 1024 };
+enum { TREE_SIZE = 4 << 20 };
 
 /* A tree being written: node by node, in the order of the calls. */
 struct tree {

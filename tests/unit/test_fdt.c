@@ -215,6 +215,31 @@ static void test_disabled_memory_is_none(void **state)
 	refuse_memory(NEST_E_NOTMAPPED);
 }
 
+/* As for fdt_getprop(): the first property of a name, and none behind a child. */
+static void test_the_first_property_of_a_name_counts(void **state)
+{
+	(void)state;
+	tree_begin(&t, NULL, 0, 2, 2);
+	TREE_CELLS(&t, "#size-cells", 1);
+	tree_node(&t, "memory");
+	TREE_CELLS(&t, "reg", 0, 0x10000, 0, 0x1000);
+	TREE_CELLS(&t, "reg", 0, 0x20000, 0, 0x1000);
+	tree_string(&t, "device_type", "memory");
+	tree_string(&t, "device_type", "other");
+	tree_string(&t, "status", "okay");
+	tree_string(&t, "status", "disabled");
+	tree_end(&t);
+	tree_node(&t, "memory@1");
+	tree_string(&t, "device_type", "memory");
+	tree_node(&t, "child");
+	TREE_CELLS(&t, "reg", 0, 0x30000, 0, 0x1000);
+	tree_end(&t);
+	TREE_CELLS(&t, "reg", 0, 0x40000, 0, 0x1000);
+	tree_end(&t);
+	tree_finish(&t);
+	CHECK_MEMORY(PAGE, { 0x10000, 0x1000 });
+}
+
 static void test_room_and_arguments(void **state)
 {
 	struct nest_range out[ROOM];
@@ -476,6 +501,7 @@ int main(void)
 		cmocka_unit_test(test_memory_may_be_reserved_entirely),
 		cmocka_unit_test(test_memory_up_to_the_very_top),
 		cmocka_unit_test(test_disabled_memory_is_none),
+		cmocka_unit_test(test_the_first_property_of_a_name_counts),
 		cmocka_unit_test(test_room_and_arguments),
 		cmocka_unit_test(test_wild_cells),
 		cmocka_unit_test(test_a_tree_that_is_too_deep),
