@@ -88,6 +88,17 @@ NEST_INLINE const struct nest_fmt *nest_fmt_of(const struct nest_pt *pt)
 
 /* ---- Table memory ---- */
 
+/*
+ * A walker reads entries as little-endian 64-bit words, each at once. So must the CPU that runs the
+ * library store them: in its own byte order, by single instructions. Library calls (libatomic)
+ * would take locks that no walker knows.
+ */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	       "libnest needs a little-endian host: page table walkers read little-endian entries");
+_Static_assert(__GCC_ATOMIC_LLONG_LOCK_FREE == 2 && _Alignof(nest_pte_t) == 8,
+	       "libnest needs a host whose 8-byte atomics are instructions and whose 8-byte "
+	       "integers are aligned to 8: a 64-bit one, or ARMv7, but not i686");
+
 /* How addresses of tables become pointers, read once by a walk: loads of entries are barriers. */
 struct nest_view {
 	void *(*to_virt)(void *ctx, nest_pa_t pa);

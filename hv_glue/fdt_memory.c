@@ -11,8 +11,6 @@
  * What a reader must not break: results never reach a batch that is in use. Each result but one
  * uses up a range of a batch, and the two batches take at most half of what is free, at its end.
  */
-#include <string.h>
-
 #include "hv_glue/fdt_internal.h"
 
 /* ---- The ranges of a tree, in its own order ---- */
@@ -64,13 +62,13 @@ static struct nest_fdt_span get(const struct nest_fdt_batch *b, unsigned i)
 {
 	struct nest_fdt_span span;
 
-	memcpy(&span, &b->slot[i * b->stride], sizeof(span));
+	__builtin_memcpy(&span, &b->slot[i * b->stride], sizeof(span));
 	return span;
 }
 
 static void put(struct nest_fdt_batch *b, unsigned i, struct nest_fdt_span span)
 {
-	memcpy(&b->slot[i * b->stride], &span, sizeof(span));
+	__builtin_memcpy(&b->slot[i * b->stride], &span, sizeof(span));
 }
 
 static bool is_above(struct nest_fdt_span a, struct nest_fdt_span b)
@@ -144,9 +142,7 @@ static void clear(struct nest_fdt_batch *b, unsigned char *slot, size_t stride, 
 
 void nest_fdt_sweep_init(struct nest_fdt_sweep *s, const void *fdt, uint64_t align)
 {
-	memset(s, 0, sizeof(*s));
-	s->fdt = fdt;
-	s->align = align;
+	*s = (struct nest_fdt_sweep){ .fdt = fdt, .align = align };
 	s->memory.more = s->reserved.more = true;
 }
 
