@@ -45,9 +45,18 @@ void nest_epoch_exit(struct nest_epoch *e, unsigned cpu)
 void nest_epoch_defer(struct nest_epoch *e, void (*fn)(void *arg), void *arg)
 {
 	nest_pte_t *table = arg, soft_bits = nest_load(table) & ~(NEST_MARK_MAX << 12);
-	void **list = &e->list[__atomic_load_n(&e->now, __ATOMIC_ACQUIRE) % 4];
-	void *next = __atomic_load_n(list, __ATOMIC_RELAXED);
+	void **list, *next;
 
+	/*
+	 * The table was unlinked by a store that may still wait in this CPU's store buffer; without
+	 * the fence `now` could be read before others see it. They could move to the next epoch
+	 * meanwhile, and a reader could come in there and find the table, which would be freed one
+	 * epoch too early for it. With the fence, and the one in nest_epoch_enter(), either the
+	 * reader does not find the table, or its epoch is not later than the one that is read here.
+	 */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* unlinked; now read */
+	list = &e->list[__atomic_load_n(&e->now, __ATOMIC_ACQUIRE) % 4];
+	next = __atomic_load_n(list, __ATOMIC_RELAXED);
 	(void)__atomic_fetch_add(&e->waiting, 1, __ATOMIC_RELAXED);
 	nest_limbo_set(table, CALL, (uintptr_t)fn, soft_bits);
 	do {
