@@ -35,6 +35,12 @@ fail() {
 	exit 1
 }
 
+# wrong TEXT: end because of a wrong argument.
+wrong() {
+	echo "demo: $1; see --help" >&2
+	exit 2
+}
+
 say() {
 	echo "==> $*"
 }
@@ -161,20 +167,24 @@ while [ $# -gt 0 ]; do
 		exit 0
 		;;
 	--cpu | --page | --timeout)
-		[ $# -ge 2 ] || fail "$1 wants a value"
+		[ $# -ge 2 ] || wrong "$1 needs a value"
 		case $1 in
 		--cpu) cpu=$2 ;;
 		--page) page=$2 ;;
-		--timeout) limit=$2 ;;
+		--timeout)
+			case $2 in
+			'' | *[!0-9]*) wrong "not a number of seconds: $2" ;;
+			esac
+			limit=$2
+			;;
 		esac
 		shift 2
 		;;
-	*)
-		usage >&2
-		exit 2
-		;;
+	*) wrong "unknown argument: $1" ;;
 	esac
 done
+[ -z "${NEST_CHECK_ARGUMENTS-}" ] || exit 0
+limit=$((limit * ${NEST_TIMEOUT_SCALE:-1}))
 
 need apt-get apt-cache dpkg-deb cmake ninja clang-19 ld.lld-19 qemu-system-aarch64 python3 timeout
 

@@ -8,5 +8,5 @@ PKG_CONFIG_PATH=$1
 export PKG_CONFIG_PATH
 shift
 flags=$(pkg-config --static --cflags --libs nest)
-# shellcheck disable=SC2086 # the flags are words
-exec "$@" $flags
+# The flags are quoted for a shell: a path may have a blank.
+eval "exec \"\$@\" $flags"

@@ -284,7 +284,7 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
                         help="machines at a time (%(default)s)")
     parser.add_argument("--timeout", type=int, default=900, metavar="SECONDS",
-                        help="for one machine (%(default)s)")
+                        help="for one machine (%(default)s), times NEST_TIMEOUT_SCALE")
     parser.add_argument("--fail-fast", action="store_true",
                         help="stop a machine at its first failure")
     parser.add_argument("--verbose", action="store_true", help="all that the images print")
@@ -304,6 +304,9 @@ def arguments():
     if options.probes is None:
         options.probes = 10 * options.operations
     options.build = options.build.resolve()
+    options.timeout *= int(os.environ.get("NEST_TIMEOUT_SCALE", "1"))
+    if os.environ.get("NEST_CHECK_ARGUMENTS"):
+        sys.exit(0)
     return options
 
 

@@ -10,6 +10,7 @@ command that replays it printed.
 import argparse
 import concurrent.futures
 import dataclasses
+import os
 import pathlib
 import re
 import shlex
@@ -77,12 +78,13 @@ def run(target, options):
     work = options.build / "run" / target
     corpus = work / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    command = [options.build / f"fuzz_{target}", f"-artifact_prefix={work}/"]
+    limit = 60 * int(os.environ.get("NEST_TIMEOUT_SCALE", "1"))
+    command = [options.build / f"fuzz_{target}", f"-artifact_prefix={work}/", f"-timeout={limit}"]
     if options.replay:
         command += ["-runs=0", *seeds(target)]
     else:
         command += [f"-max_total_time={options.seconds}", "-print_final_stats=1",
-                    "-timeout=60", "-report_slow_units=30", corpus, *seeds(target)]
+                    "-report_slow_units=30", corpus, *seeds(target)]
         if options.seed:
             command.append(f"-seed={options.seed}")
     result = Result(target)
@@ -101,7 +103,8 @@ def run(target, options):
     if fuzzer.returncode:
         result.finding = result.input or f"status {fuzzer.returncode}, see {log}"
     if result.finding:
-        say(f"fuzz_{target}: FAIL; again by: {command[0]} {result.finding}")
+        say(f"fuzz_{target}: FAIL; again by: "
+            f"{shlex.join([str(command[0]), result.finding])}")
         say("".join(log.read_text(errors="replace").splitlines(keepends=True)[-40:]))
     return result
 
@@ -158,6 +161,8 @@ def main():
     if len(numbers) > 1 or "0" in numbers:
         parser.error("one number of seconds, above 0")
     options.seconds = int(numbers[0]) if numbers else 60
+    if os.environ.get("NEST_CHECK_ARGUMENTS"):
+        return 0
     say("fuzz: building")
     build(options.build)
     if options.merge:
