@@ -101,7 +101,9 @@ missing() {
 
 # give_up LINE...: nothing can be installed; say why, and what to do.
 give_up() {
-	printf 'run: %s\n' "$@" >&2
+	printf 'run: %s\n' "$1" >&2
+	shift
+	[ $# -eq 0 ] || printf '%s\n' "$@" >&2
 	exit 1
 }
 
