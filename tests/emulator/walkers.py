@@ -35,18 +35,19 @@ QEMU_LOONGARCH = ["qemu-system-loongarch64", "-M", "virt", "-cpu", "la464-loonga
                   "-accel", "tcg", "-m", "1G", "-nic", "none", "-display", "none", "-vga", "none",
                   "-monitor", "none", "-serial", "stdio", "-no-reboot",
                   "-device", "pvpanic-pci", "-action", "panic=exit-failure"]
+# Bochs takes no file name with a blank: it runs in the folder of these files.
 BOCHSRC = """\
 config_interface: textconfig
 display_library: term
 megs: 128
 cpu: model={model}, count=1, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=1
-romimage: file={rom}, address=0x00000000
-vgaromimage: file={vga}
+romimage: file=image.rom, address=0x00000000
+vgaromimage: file=vga.rom
 vga: extension=none
 plugin_ctrl: speaker=0, extfpuirq=0, gameport=0, parallel=0
 port_e9_hack: enabled=1
 magic_break: enabled=1
-log: {log}
+log: bochs.log
 panic: action=fatal
 error: action=ignore
 info: action=ignore
@@ -158,16 +159,13 @@ def prepare(machine, options, folder):
                    check=True)
     if not machine.bochs:
         return [*machine.command, "-kernel", str(image)]
-    rom = folder / "image.rom"
-    subprocess.run(["sh", str(HERE / "x86_64" / "mkrom.sh"), str(image), str(rom)],
+    subprocess.run(["sh", str(HERE / "x86_64" / "mkrom.sh"), str(image),
+                    str(folder / "image.rom")],
                    check=True, stdout=subprocess.DEVNULL)
-    vga = folder / "vga.rom" # Bochs insists on one
-    vga.write_bytes(bytes(512))
-    (folder / "bochsrc").write_text(
-        BOCHSRC.format(model=machine.bochs, rom=rom, vga=vga, log=folder / "bochs.log"),
-        encoding="utf-8")
+    (folder / "vga.rom").write_bytes(bytes(512)) # Bochs insists on one
+    (folder / "bochsrc").write_text(BOCHSRC.format(model=machine.bochs), encoding="utf-8")
     (folder / "commands").write_text("c\nq\n", encoding="utf-8")
-    return ["bochs", "-q", "-f", str(folder / "bochsrc"), "-rc", str(folder / "commands")]
+    return ["bochs", "-q", "-f", "bochsrc", "-rc", "commands"]
 
 
 def listen(result, line, options):
@@ -210,7 +208,7 @@ def run(machine, options):
         command = prepare(machine, options, folder)
         with open(folder / "console.log", "w", encoding="utf-8") as log, \
                 subprocess.Popen(["timeout", "-k", "5", str(options.timeout), *command],
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, text=True, errors="replace",
                                  env={**os.environ, "TERM": "vt100"}) as process:
             for line in process.stdout:
