@@ -12,11 +12,11 @@ enum { LONGEST = 40 };
 /* Maps `n` pages in one call and reads each back, by the engine and by the raw walker. */
 static void map_and_read_back(struct fix *f, uint64_t ia, unsigned n, uint32_t flags)
 {
-	nest_pa_t frame[LONGEST];
+	nest_pa_t frame[LONGEST] = { 0x12340000 };
 	size_t len = strlen(test_case);
 
-	for (unsigned k = 0; k < n; k++)
-		frame[k] = k ? frame[k - 1] + f->page : 0x12340000;
+	for (unsigned k = 1; k < n; k++)
+		frame[k] = frame[k - 1] + f->page;
 	snprintf(test_case + len, sizeof(test_case) - len, ", %u pages", n);
 	CHECK_OK(nest_pt_map(&f->pt, ia, frame[0], n * f->page, f->attr, flags, NULL));
 	for (unsigned k = 0; k < n; k++)
