@@ -220,14 +220,10 @@ int nest_ept_pml_drain(const uint64_t log[NEST_PML_ENTRIES], uint16_t index, nes
 #define EQ_READ        NEST_BIT(0)
 #define EQ_WRITE       NEST_BIT(1)
 #define EQ_FETCH       NEST_BIT(2)
-#define EQ_PERMITTED   NEST_BITS(5, 3) /* R, W, X of the translation, all levels together */
+#define EQ_PERMITTED   NEST_BITS(6, 3) /* R, W, X, user X of the translation, all levels together */
 #define EQ_GLA_VALID   NEST_BIT(7)
 #define EQ_TRANSLATION NEST_BIT(8) /* with GLA_VALID: the access itself, not the guest's walk */
 
-/*
- * Bit 6, user execute of the translation, is undefined without MBEC and so not looked at: a page
- * with that right alone is told as TRANSLATION.
- */
 int nest_fault_ept(uint64_t qualification, uint64_t gpa, uint64_t gla, bool misconfig,
 		   struct nest_fault *out)
 {

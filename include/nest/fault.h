@@ -50,6 +50,9 @@ struct nest_fault {
  * EPT violation (exit 48): its exit qualification, guest-physical address and guest linear address.
  * With `misconfig`, an EPT misconfiguration (exit 49): it has no qualification and no linear
  * address, and `access` is 0. SDM vol. 3C 28.2.1, table 28-7.
+ *
+ * Bit 6 of the qualification says that the page may be executed in user mode. It is undefined while
+ * mode-based execute control is off: clear it then, or TRANSLATION may be told as PERMISSION.
  */
 int nest_fault_ept(uint64_t qualification, uint64_t gpa, uint64_t gla, bool misconfig,
 		   struct nest_fault *out);

@@ -301,7 +301,17 @@ static int harvest(struct world *w, const struct call *c, nest_ia_t ia, struct n
 		unsigned k = w->segment_of[i];
 		uint64_t n = (w->tlb.probe[i].ia - ia) / w->page;
 
-		if (k >= c->a && k < c->b && (bitmap[n / 64] >> n % 64 & 1)) {
+		if (k < c->a || k >= c->b)
+			continue;
+		/* What may be written to and cannot show it is dirty. */
+		if (!err && !strncmp(nest_format_name(w->pt.format), "aarch64", 7) &&
+		    w->segment[k].state.kind == NEST_PTE_LEAF &&
+		    (w->segment[k].state.attr & (NEST_W | NEST_DBM)) == NEST_W &&
+		    !(bitmap[n / 64] >> n % 64 & 1))
+			world_fail(w,
+				   "%#lx can be written to unseen, and harvesting does not tell it",
+				   (unsigned long)w->tlb.probe[i].ia);
+		if (bitmap[n / 64] >> n % 64 & 1) {
 			w->count.harvested++;
 			w->written[i].is = w->written[i].gone;
 		}

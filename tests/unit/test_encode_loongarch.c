@@ -4,6 +4,7 @@
  * MAT 5:4 (SUC 0, CC 1, WUC 2), G 6 or (directory) H 6, P 7, W 8, software 11:9, G of a huge entry
  * 12, address 47:12, NR 61, NX 62, RPLV 63. The second level uses the same entries.
  */
+#include "core/internal.h"
 #include "entries.h"
 
 #define S1_4K  (&nest_fmt_loongarch_s1_4k)
@@ -319,6 +320,29 @@ static void a_fresh_page_is_flushed_unless_hardware_walks(void **state)
 	}
 }
 
+/*
+ * A search that hits twice is undefined (5.4.4): smaller pages have to go before a huge page that
+ * covers them can be filled. Nothing else needs an invalid entry between.
+ */
+static void only_a_table_that_becomes_a_huge_page_is_broken(void **state)
+{
+	const nest_pte_t table = 0x80001000, other = 0x80002000, huge = 0x402001d3,
+			 moved = 0x404001d3, read_only = 0x402000d1;
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(all); i++) {
+		const struct nest_fmt *f = all[i]->fmt;
+
+		assert_true(f->needs_break(0, 1, table, huge));
+		assert_true(f->needs_break(HW | PTW, 1, table, huge));
+		assert_false(f->needs_break(0, 1, huge, table));
+		assert_false(f->needs_break(0, 1, huge, moved));
+		assert_false(f->needs_break(0, 1, huge, read_only));
+		assert_false(f->needs_break(0, 1, table, other));
+		assert_false(f->needs_break(0, 0, 0x40200193, 0x40400193));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -333,6 +357,7 @@ int main(void)
 		cmocka_unit_test(what_attributes_cannot_say_has_no_name),
 		cmocka_unit_test(decoding_undoes_encoding),
 		cmocka_unit_test(a_fresh_page_is_flushed_unless_hardware_walks),
+		cmocka_unit_test(only_a_table_that_becomes_a_huge_page_is_broken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

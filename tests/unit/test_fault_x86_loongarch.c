@@ -27,7 +27,8 @@ static void check_fault(const struct nest_fault *got, const struct nest_fault *w
 
 static void ept_violations(void **state)
 {
-	/* 0 R, 1 W, 2 fetch; 5:3 what is allowed; 7 linear address valid; 8 final, not the walk */
+	/* 0 R, 1 W, 2 fetch; 6:3 what is allowed (6 user fetches); 7 linear address valid; 8 final,
+	 * not the walk */
 	static const struct {
 		uint64_t qualification;
 		nest_attr_t access;
@@ -48,8 +49,10 @@ static void ept_violations(void **state)
 		  false }, /* a load of PDPTEs: no address */
 		{ 0x101, NEST_R, NEST_FAULT_TRANSLATION, false,
 		  false }, /* 8 means nothing without 7 */
-		{ 0x1c1, NEST_R, NEST_FAULT_TRANSLATION, false,
-		  true }, /* 6 is undefined without MBEC */
+		{ 0x1c1, NEST_R, NEST_FAULT_PERMISSION, false, true }, /* user X alone */
+		{ 0x1c2, NEST_W, NEST_FAULT_PERMISSION, false, true },
+		{ 0x1c4, NEST_X, NEST_FAULT_PERMISSION, false, true }, /* by the supervisor */
+		{ 0x1fc, NEST_X, NEST_FAULT_PERMISSION, false, true },
 		{ 0x11181, NEST_R, NEST_FAULT_TRANSLATION, false,
 		  true }, /* 12 NMI unblocking, 16 async */
 	};
