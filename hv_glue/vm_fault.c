@@ -140,6 +140,8 @@ static int unfixable_status(const struct nest_fault *fault)
 	case NEST_FAULT_TRANSLATION:
 	case NEST_FAULT_PERMISSION:
 	case NEST_FAULT_ACCESS_FLAG:
+		/* Without an access nothing can be judged: to resume could go on for ever. */
+		return fault->access & NEST_RWX ? NEST_OK : NEST_E_UNSUPPORTED;
 	case NEST_FAULT_CONFLICT:
 		return NEST_OK;
 	case NEST_FAULT_ADDRESS_SIZE:

@@ -265,7 +265,7 @@ struct nest_exit {
  * NEST_E_NOMEM: no frame or table; NEST_E_DENIED: a protected frame, a right that the region or
  * mapping has not, or a device whose mapping was taken away; NEST_E_RANGE: an address too wide, the
  * guest's or the provider's; NEST_E_ALIGN: the provider's frame is not aligned to its size;
- * NEST_E_UNSUPPORTED: a misconfigured entry, an external abort.
+ * NEST_E_UNSUPPORTED: a misconfigured entry, an external abort, a fault that tells no access.
  */
 int nest_vm_fault(struct nest_vm *vm, const struct nest_fault *fault, struct nest_exit *out);
 

@@ -219,7 +219,13 @@ static void test_a_fault_without_an_address_says_so(void **state)
 	CHECK_EQ(e.kind, NEST_EXIT_NO_ADDRESS);
 	CHECK(!e.region);
 	CHECK_EQ(t.nr_asked, 0);
+	/* Nor can a fault without an access be judged. */
+	f = fault_at(0, 0);
+	CHECK_OK(nest_vm_fault(&t.vm, &f, &e));
+	CHECK_EQ(e.kind, NEST_EXIT_ERROR);
+	CHECK_RC(e.status, NEST_E_UNSUPPORTED);
 	/* Of a fault that no page can fix the address does not matter. */
+	f.gpa_valid = false;
 	f.kind = NEST_FAULT_EXTERNAL;
 	CHECK_OK(nest_vm_fault(&t.vm, &f, &e));
 	CHECK_EQ(e.kind, NEST_EXIT_ERROR);
