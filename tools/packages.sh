@@ -17,20 +17,20 @@ needs() {
 	spin                   spin                     model
 	gcc                    gcc                      model tests bench size lint
 	libc6-dev              <stdio.h>                model tests bench fuzz lint
-	cmake                  cmake                    tests bench fuzz walkers demo lint
-	ninja-build            ninja                    tests bench fuzz walkers demo lint
-	python3                python3                  python tests bench fuzz walkers size demo lint
-	clang-19               clang-19                 tests bench fuzz walkers size demo lint
-	llvm-19                llvm-objcopy-19          tests bench fuzz walkers size demo
-	lld-19                 ld.lld-19                gcc walkers size demo
+	cmake                  cmake                    tests bench fuzz sample walkers demo lint
+	ninja-build            ninja                    tests bench fuzz sample walkers demo lint
+	python3                python3                  python tests bench fuzz sample walkers size demo lint
+	clang-19               clang-19                 tests bench fuzz sample walkers size demo lint
+	llvm-19                llvm-objcopy-19          tests bench fuzz sample walkers size demo
+	lld-19                 ld.lld-19                gcc sample walkers size demo
 	libclang-rt-19-dev     sanitizers()             sanitizers fuzz
 	pkg-config             pkg-config               tests bench
 	libcmocka-dev          <cmocka.h>               tests bench
 	libfdt-dev             <libfdt.h>               tests fuzz lint
-	qemu-system-arm        qemu-system-aarch64      tests walkers demo
+	qemu-system-arm        qemu-system-aarch64      tests sample walkers demo
 	qemu-system-misc       qemu-system-riscv64      tests walkers
 	qemu-system-misc       qemu-system-loongarch64  walkers
-	qemu-system-x86        qemu-system-x86_64       walkers
+	qemu-system-x86        qemu-system-x86_64       sample walkers
 	bochs                  bochs                    walkers
 	bochs-term             bochs_term()             walkers
 	g++                    g++                      gcc

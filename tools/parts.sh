@@ -126,7 +126,8 @@ set_of() {
 needs_of() {
 	case $1 in
 	model | fuzz) echo "$1" ;;
-	walkers*) echo walkers ;;
+	walkers) echo sample ;;
+	walkers-all) echo walkers ;;
 	builds*) echo tests builds ;;
 	gcc) echo tests gcc ;;
 	asan | tsan) echo tests sanitizers ;;
