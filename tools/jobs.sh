@@ -17,16 +17,19 @@ heed_interrupts() {
 		fi
 		;;
 	esac
-	trap 'interrupted INT 130' INT
-	trap 'interrupted TERM 143' TERM
-	trap 'interrupted HUP 129' HUP
+	for signal in INT TERM HUP; do
+		# shellcheck disable=SC2064 # this signal
+		trap "interrupted $signal" "$signal"
+	done
 }
 
+# End all that runs; then die of the same signal, so that a calling script ends, too.
 interrupted() {
 	trap '' INT TERM HUP
 	[ -z "$session" ] || end_session
 	printf '\nrun: ended by SIG%s\n' "$1" >&2
-	exit "$2"
+	trap - "$1"
+	kill -s "$1" $$
 }
 
 # The processes of the session that still run: pid (name) state parent group session ...

@@ -22,7 +22,7 @@ needs() {
 	python3                python3                  python tests bench fuzz sample walkers size demo lint
 	clang-19               clang-19                 tests bench fuzz sample walkers size demo lint
 	llvm-19                llvm-objcopy-19          tests bench fuzz sample walkers size demo
-	lld-19                 ld.lld-19                gcc sample walkers size demo
+	lld-19                 ld.lld-19                gcc builds sample walkers size demo
 	libclang-rt-19-dev     sanitizers()             sanitizers fuzz
 	pkg-config             pkg-config               tests bench
 	libcmocka-dev          <cmocka.h>               tests bench
@@ -36,8 +36,8 @@ needs() {
 	g++                    g++                      gcc
 	valgrind               valgrind                 gcc
 	gcovr                  gcovr                    coverage
-	gcc-aarch64-linux-gnu  aarch64-linux-gnu-gcc    size builds
-	gcc-riscv64-linux-gnu  riscv64-linux-gnu-gcc    size builds
+	gcc-aarch64-linux-gnu  aarch64-linux-gnu-gcc    size
+	gcc-riscv64-linux-gnu  riscv64-linux-gnu-gcc    size
 	ca-certificates        certificates()           demo
 	clang-format-19        clang-format-19          lint
 	clang-tidy-19          run-clang-tidy-19        lint

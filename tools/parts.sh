@@ -154,7 +154,7 @@ run_lint() {
 	choose all "$@"
 	ensure lint
 	run_parts
-	[ "$failed" -eq 0 ] || echo "run: $failed checkers found something"
+	[ "$failed" -eq 0 ] || echo "run: checkers that found something: $failed"
 	[ "$failed" -eq 0 ]
 }
 
@@ -166,6 +166,7 @@ run_parts() {
 	# shellcheck disable=SC2086 # words
 	count=$(set -- $parts && echo $#)
 	fixed_scale=${NEST_TIMEOUT_SCALE-}
+	is_number "${fixed_scale:-1}" || wrong "NEST_TIMEOUT_SCALE is not a number: $fixed_scale"
 	mkdir -p build/logs
 	for part in $parts; do
 		number=$((number + 1))
@@ -200,7 +201,8 @@ verdict() {
 repeats() {
 	if [ -f "$results" ] && [ -n "$(failed_tests)" ]; then
 		failed_tests | sed -e 's/[+.]/\\&/g' -e "s/.*/.\/run test $part -R '^&\$'/"
-	elif ! sed -n 's/^.*again\( by\)\{0,1\}: //p' "$log" | grep .; then
+	elif ! sed -n -e 's/^.*again\( by\)\{0,1\}: //p' -e '/again with$/{n;s/^ *//p;}' "$log" |
+		grep .; then
 		echo "./run $command $part"
 	fi
 }
@@ -208,7 +210,7 @@ repeats() {
 # What of the log to show.
 findings() {
 	case $part in
-	clang-tidy) grep -Ev '^clang-tidy-19 |^[0-9]+ warnings? |^Suppressed |^Use -|^\[ *[0-9]+/' "$log" ;;
+	clang-tidy) grep -Ev '^\$ |^\[ *[0-9]+/|^[0-9]+ warnings? |^Suppressed |^Use -|^$' "$log" ;;
 	*) tail -n 40 "$log" ;;
 	esac
 }
@@ -306,7 +308,7 @@ part_lint() {
 	case $part in
 	clang-format) one clang-format-19 --dry-run -Werror $(sources) ;;
 	clang-tidy)
-		one sh -c "cmake --preset tidy && run-clang-tidy-19 -quiet -p build/tidy -j $(nproc)"
+		one sh -c "cmake --preset tidy >/dev/null && run-clang-tidy-19 -quiet -p build/tidy -j $(nproc)"
 		;;
 	cppcheck)
 		# Suppressed: a request points to its call's own gather; members are set as the engine goes.

@@ -9,6 +9,7 @@ import os
 import pathlib
 import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -114,8 +115,11 @@ class Run(unittest.TestCase):
         pid, terminal = pty.fork()
         if pid == 0:
             os.execve(self.tree / "run", ["run", *arguments], self.environment(**environment))
-        output = ""
+        output, end = "", time.monotonic() + LIMIT
         while True:
+            if not select.select([terminal], [], [], max(0, end - time.monotonic()))[0]:
+                os.kill(pid, signal.SIGKILL)
+                break
             try:
                 data = os.read(terminal, 4096)
             except OSError:
@@ -336,6 +340,25 @@ class Parts(Run):
         self.assertEqual(self.last_line(output), "2 passed, 1 failed")
         self.assertIn(r"  ./run test unit -R '^c\+\+17$'", output)
 
+    def test_takes_the_command_that_repeats_a_failure_from_the_log(self):
+        for text in ("To see x again: ./run walkers x --seed 0x1", "x: FAIL; again by: build/x in",
+                     "failed: x: again with\\n  python3 builds.py --only x"):
+            self.file("tests/fuzz/fuzz.py", f'print("{text}\\n0 passed, 1 failed")')
+            output = self.run_it("test", "fuzz")[1]
+            again = re.split(r": |\\n +", text)[-1]
+            self.assertIn(f"repeats it:\n  {again}\n", output)
+
+    def test_lint_prints_findings_alone(self):
+        for name in ("clang-format-19", "clang-tidy-19", "cppcheck", "shellcheck"):
+            self.program(name, "")
+        self.program("run-clang-tidy-19", "echo '[ 1/30][1.0s] clang-tidy-19 -quiet a.c'\n"
+                     "echo '258 warnings generated.' >&2\necho 'a.c:1:1: error: wrong'\nexit 1")
+        status, output = self.run_it("lint", "clang-tidy", "cppcheck")
+        self.assertEqual(status, 1, output)
+        self.assertEqual(re.findall(r"^    \| (.*)", output, re.M), ["a.c:1:1: error: wrong"])
+        self.assertNotIn("258", output)
+        self.assertIn("checkers that found something: 1", output)
+
     def test_fail_fast(self):
         self.file("tests/spin/check.sh", "echo wrong; exit 1")
         status, output = self.run_it("test", "--fail-fast", "model", "fuzz")
@@ -357,6 +380,10 @@ class Parts(Run):
         scale = int((self.tree / "build/logs/fuzz.log").read_text().splitlines()[-2])
         self.assertGreaterEqual(scale, 1)
 
+    def test_a_time_limit_that_is_no_number(self):
+        status, output = self.run_it("test", "fuzz", NEST_TIMEOUT_SCALE="x")
+        self.assertEqual(status, 2, output)
+
     def test_a_log_without_a_sum_is_a_failure(self):
         self.file("tests/fuzz/fuzz.py", 'print("Segmentation fault")')
         output = self.run_it("test", "fuzz")[1]
@@ -371,17 +398,24 @@ class Interrupted(Run):
         self.program("spin", "")
         self.real("timeout", "touch")
         self.file("tests/spin/check.sh", SPIN_CHECK_SLEEPS)
+        self.addCleanup(self.kill_rest)
+
+    def kill_rest(self):
+        """What a test that failed has left."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
 
     def processes(self):
-        """Command lines of the sleeping programs."""
+        """Of ./run and all that it has started."""
         found = []
         for process in pathlib.Path("/proc").glob("[0-9]*"):
             try:
-                if (process / "cwd").resolve() == self.tree.resolve():
-                    found.append((process / "cmdline").read_bytes())
+                if ((process / "cwd").resolve() == self.tree.resolve()
+                        and (process / "cmdline").read_bytes()):
+                    found.append(int(process.name))
             except OSError:
                 pass
-        return [line for line in found if line]
+        return found
 
     def await_start(self):
         """Until the program under ./run runs."""
@@ -402,8 +436,12 @@ class Interrupted(Run):
                               preexec_fn=ignore if in_background else None) as process:
             self.await_start()
             process.send_signal(number)
-            status = process.wait(LIMIT)
-        self.assertEqual(status, 128 + number)
+            try:
+                status = process.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        self.assertEqual(status, -number)
         self.assertEqual(self.processes(), [])
 
     def test_by_ctrl_c_to_run_alone(self):
@@ -417,7 +455,7 @@ class Interrupted(Run):
 
     def test_by_ctrl_c_on_a_terminal(self):
         status, _ = self.on_terminal("\3", "model", after="stubborn")
-        self.assertEqual(status, 130)
+        self.assertEqual(status, -signal.SIGINT)
         self.assertEqual(self.processes(), [])
 
 
