@@ -311,8 +311,11 @@ part_lint() {
 		one sh -c "cmake --preset tidy >/dev/null && run-clang-tidy-19 -quiet -p build/tidy -j $(nproc)"
 		;;
 	cppcheck)
+		# Its files would be beside the sources. Afresh, or it would skip what has not changed.
+		rm -rf build/cppcheck
+		mkdir build/cppcheck
 		# Suppressed: a request points to its call's own gather; members are set as the engine goes.
-		one cppcheck --quiet --error-exitcode=1 --std=c11 \
+		one cppcheck --quiet --error-exitcode=1 --std=c11 --cppcheck-build-dir=build/cppcheck \
 			--enable=warning,performance,portability --addon=misra --suppressions-list=.misra \
 			--suppress=missingIncludeSystem --suppress=autoVariables --suppress=ctuuninitvar \
 			-UNEST_STORE_HOOK -UNEST_BEFORE_STORE_HOOK -I include -I . \
