@@ -65,12 +65,21 @@ static bool is_marked(struct harvest *h, unsigned level, nest_pte_t e, bool *bli
 	return false;
 }
 
+/* In shared mode another CPU may harvest into the same bitmap: neither loses the other's bits. */
+static void add_bits(uint64_t *word, uint64_t bits, bool shared)
+{
+	if (shared)
+		(void)__atomic_fetch_or(word, bits, __ATOMIC_RELAXED);
+	else
+		*word |= bits;
+}
+
 /* Bits a .. b, inclusive. */
-static void set_bits(uint64_t *bitmap, uint64_t a, uint64_t b)
+static void set_bits(uint64_t *bitmap, uint64_t a, uint64_t b, bool shared)
 {
 	for (; a / 64 < b / 64; a = (a | 63) + 1)
-		bitmap[a / 64] |= ~(uint64_t)0 << a % 64;
-	bitmap[a / 64] |= NEST_BITS(b % 64, a % 64);
+		add_bits(&bitmap[a / 64], ~(uint64_t)0 << a % 64, shared);
+	add_bits(&bitmap[a / 64], NEST_BITS(b % 64, a % 64), shared);
 }
 
 /* What the range has of [first, last]. */
@@ -83,7 +92,7 @@ static void tell(const struct harvest *h, uint64_t first, uint64_t last)
 		return;
 	first = first > rq->first ? first - rq->first : 0;
 	last = (last < rq->last ? last : rq->last) - rq->first;
-	set_bits(rq->bitmap, first >> shift, last >> shift);
+	set_bits(rq->bitmap, first >> shift, last >> shift, nest_is_shared(h->pt));
 }
 
 static void clear(const struct harvest *h, nest_pte_t *p, unsigned level)

@@ -258,7 +258,7 @@ int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_g
  * 64 of bitmap[i / 64] for every smallest page ia + i * page of the range that lies in a dirty
  * (accessed) page, block or group, and makes those clean (not accessed). Bits are never cleared, so
  * one bitmap can take in many rounds; NULL: only clear. Holes, marks and clean pages are passed
- * over.
+ * over. In shared mode bits are set atomically: several CPUs may harvest into one bitmap.
  *
  * A group is dirty when any entry of it is. A page, block or group that the range covers in part is
  * told for that part and stays dirty, so that nothing is lost: harvest whole ones, or split first.
