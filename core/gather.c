@@ -29,6 +29,37 @@ void nest_gather_on_release(struct nest_gather *g, nest_release_fn fn, void *ctx
 	g->release_ctx = ctx;
 }
 
+/* A debug build counts, in the table, the gathers that hold something. */
+#ifdef NEST_DEBUG
+enum { COUNTS = 1 };
+#else
+enum { COUNTS = 0 };
+#endif
+
+static bool is_empty(const struct nest_gather *g)
+{
+	return !g->nr_ranges && !g->nr_items;
+}
+
+/* Something is about to be put in. */
+static void note_filled(struct nest_gather *g)
+{
+	if (COUNTS && is_empty(g))
+		(void)__atomic_fetch_add(&g->pt->unsynced, 1, __ATOMIC_RELAXED);
+}
+
+/* All is about to be taken out. */
+static void note_emptied(struct nest_gather *g)
+{
+	if (COUNTS && !is_empty(g))
+		(void)__atomic_fetch_sub(&g->pt->unsynced, 1, __ATOMIC_RELAXED);
+}
+
+unsigned nest_pt_unsynced(const struct nest_pt *pt)
+{
+	return COUNTS && nest_is_live(pt) ? __atomic_load_n(&pt->unsynced, __ATOMIC_RELAXED) : 0;
+}
+
 NEST_APART static void flush(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level_mask,
 			     bool leaf_only, bool all)
 {
@@ -63,6 +94,7 @@ void nest_gather_range(struct nest_gather *g, uint64_t first, uint64_t last, uns
 {
 	unsigned i = 0;
 
+	note_filled(g);
 	g->level_mask |= (uint8_t)(1u << level);
 	while (i < g->nr_ranges && !touch(g->range[i].first, g->range[i].last, first, last))
 		i++;
@@ -103,6 +135,7 @@ static struct nest_gather_item *new_item(struct nest_gather *g)
 {
 	if (g->nr_items == NEST_GATHER_ITEMS)
 		nest_gather_sync(g);
+	note_filled(g);
 	return &g->item[g->nr_items++];
 }
 
@@ -183,6 +216,7 @@ void nest_gather_sync(struct nest_gather *g)
 {
 	if (!g || !g->pt)
 		return;
+	note_emptied(g);
 	for (unsigned i = 0; i < (g->all ? 1u : g->nr_ranges); i++)
 		flush(g->pt, g->range[i].first, g->range[i].last, g->level_mask, g->leaf_only,
 		      g->all);

@@ -172,6 +172,10 @@ void nest_pt_destroy(struct nest_pt *pt)
 {
 	if (!nest_is_live(pt))
 		return;
+#ifdef NEST_DEBUG
+	if (nest_pt_unsynced(pt))
+		__builtin_trap();
+#endif
 	if (pt->root != NEST_PA_NONE)
 		free_tables(pt);
 	for (unsigned l = 0; NEST_HAS_FRESH && l < NEST_MAX_LEVELS; l++) {

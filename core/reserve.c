@@ -15,15 +15,15 @@ static void push(struct nest_pt *pt, struct nest_reserve *r, nest_pa_t table)
 	r->count++;
 }
 
-static nest_pa_t pop(struct nest_pt *pt, struct nest_reserve *r)
+static nest_pa_t pop(const struct nest_view *v, struct nest_reserve *r)
 {
 	nest_pa_t table = r->head;
 
-	r->head = *(nest_pa_t *)nest_va(pt, table);
+	r->head = *(nest_pa_t *)nest_view_va(v, table);
 	r->count--;
 	/* Long lists are not in the cache: while this table is filled, the next one comes. */
 	if (r->count && !NEST_SMALL)
-		__builtin_prefetch(nest_va(pt, r->head), 1);
+		__builtin_prefetch(nest_view_va(v, r->head), 1);
 	return table;
 }
 
@@ -62,10 +62,12 @@ static int fill(struct nest_pt *pt, struct nest_reserve *r, uint64_t count)
 	return err;
 }
 
-static void drain(struct nest_pt *pt, struct nest_reserve *r)
+static void drain(const struct nest_host *host, void *ctx, size_t size, struct nest_reserve *r)
 {
+	const struct nest_view v = { host->to_virt, ctx, host->linear_offset };
+
 	while (r->count)
-		pt->host->free(pt->ctx, pop(pt, r), (size_t)nest_table_size(pt));
+		host->free(ctx, pop(&v, r), size);
 }
 
 int nest_prepare(struct nest_pt *pt, struct nest_reserve *r, uint64_t n)
@@ -73,10 +75,11 @@ int nest_prepare(struct nest_pt *pt, struct nest_reserve *r, uint64_t n)
 	uint64_t have = pt->reserve ? pt->reserve->count : 0;
 	int err;
 
-	nest_reserve_init(r);
+	r->head = NEST_PA_NONE;
+	r->count = 0;
 	err = n > have ? fill(pt, r, n - have) : NEST_OK;
 	if (err)
-		drain(pt, r);
+		nest_unprepare(pt, r);
 	return err;
 }
 
@@ -91,8 +94,10 @@ static void count(struct nest_pt *pt, uint64_t n)
 
 nest_pa_t nest_take(struct nest_pt *pt, struct nest_reserve *r)
 {
+	const struct nest_view v = nest_view(pt);
+
 	count(pt, 1);
-	return pop(pt, pt->reserve && pt->reserve->count ? pt->reserve : r);
+	return pop(&v, pt->reserve && pt->reserve->count ? pt->reserve : r);
 }
 
 void nest_put(struct nest_pt *pt, struct nest_reserve *r, nest_pa_t table)
@@ -103,7 +108,7 @@ void nest_put(struct nest_pt *pt, struct nest_reserve *r, nest_pa_t table)
 
 void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r)
 {
-	drain(pt, r);
+	drain(pt->host, pt->ctx, (size_t)nest_table_size(pt), r);
 }
 
 /*
@@ -166,13 +171,21 @@ int nest_reserve_fill(struct nest_reserve *r, struct nest_pt *pt, uint64_t count
 {
 	if (!r || !nest_is_live(pt))
 		return NEST_E_INVAL;
+	if (r->count &&
+	    (r->host != pt->host || r->ctx != pt->ctx || r->size != nest_table_size(pt)))
+		return NEST_E_INVAL;
+	r->host = pt->host;
+	r->ctx = pt->ctx;
+	r->size = nest_table_size(pt);
 	return fill(pt, r, count);
 }
 
+/* The table may be gone: the reserve knows whose its tables are. */
 void nest_reserve_drain(struct nest_reserve *r, struct nest_pt *pt)
 {
-	if (r && nest_is_live(pt))
-		drain(pt, r);
+	(void)pt;
+	if (r && r->count)
+		drain(r->host, r->ctx, (size_t)r->size, r);
 }
 
 void nest_pt_use_reserve(struct nest_pt *pt, struct nest_reserve *r)

@@ -49,7 +49,7 @@ struct nest_gather {
 	} item[NEST_GATHER_ITEMS];
 };
 
-/* Start an empty gather for changes to `pt`. Needs no undoing when it stays empty. */
+/* Start an empty gather for changes to `pt`. An empty gather needs no cleanup. */
 void nest_gather_init(struct nest_gather *g, struct nest_pt *pt);
 
 /* Have every leaf that is removed from now on reported. To be called on an empty gather. */
@@ -58,7 +58,7 @@ void nest_gather_on_release(struct nest_gather *g, nest_release_fn fn, void *ctx
 /*
  * Flush what was changed, then free the detached tables (through nest_host.defer where given) and
  * report the removed leaves. The gather is empty again. Must be called before the nest_pt is
- * destroyed.
+ * destroyed; a debug build of the library finds a gather that was forgotten (nest_pt_unsynced()).
  */
 void nest_gather_sync(struct nest_gather *g);
 

@@ -64,6 +64,10 @@ struct nest_pt_config {
 struct nest_reserve {
 	nest_pa_t head;
 	uint64_t count;
+	/* Whose tables they are, and how large. */
+	const struct nest_host *host;
+	void *ctx;
+	uint64_t size;
 };
 
 /* One address space. Fields are the library's; at most 256 bytes; may not be moved while in use. */
@@ -84,6 +88,7 @@ struct nest_pt {
 	uint32_t features;
 	uint32_t flags;
 	uint32_t vmid;
+	uint32_t unsynced; /* debug builds: gathers that hold something */
 	uint8_t ia_bits, oa_bits;
 	uint8_t top;      /* level of the root's entries */
 	uint8_t max_leaf; /* largest level at which a leaf may stand */
@@ -117,8 +122,17 @@ int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *config);
  * What was given to nest_host.defer may still be outstanding.
  * A table that others share from (nest_pt_share) must be destroyed after them. Harmless on a
  * nest_pt whose init failed, or twice.
+ * Every gather must have been synced: what one still holds is lost, and the TLB may still hold what
+ * was unmapped. A debug build of the library (NEST_DEBUG) traps here then.
  */
 void nest_pt_destroy(struct nest_pt *pt);
+
+/*
+ * How many gathers of this table hold something that waits for nest_gather_sync()? For an assertion
+ * in a place where there should be none. Only a debug build of the library (NEST_DEBUG) counts
+ * them; any other returns 0. On a table that is not live: 0.
+ */
+unsigned nest_pt_unsynced(const struct nest_pt *pt);
 
 /* Physical address of the root table: aligned to its own size, that of nest_pt_root_size(). */
 nest_pa_t nest_pt_root(const struct nest_pt *pt);
@@ -331,9 +345,16 @@ int nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, ui
  * may not be called, or may fail). A reserve serves one table and is guarded like it.
  */
 void nest_reserve_init(struct nest_reserve *r);
-/* Top up to `count` tables. NEST_E_NOMEM: has as many as could be had. NEST_E_INVAL. */
+/*
+ * Top up to `count` tables. NEST_E_NOMEM: has as many as could be had. NEST_E_INVAL: NULL, or the
+ * reserve holds tables of another host, context or size.
+ */
 int nest_reserve_fill(struct nest_reserve *r, struct nest_pt *pt, uint64_t count);
-/* Give all back to the host. */
+/*
+ * Give all back to the host. The reserve remembers the host and context of the table that it was
+ * filled for: it can be drained after nest_pt_destroy(), which leaves reserves as they are, and pt
+ * may be NULL then. A reserve that is never drained keeps its tables.
+ */
 void nest_reserve_drain(struct nest_reserve *r, struct nest_pt *pt);
 /* Let pt take tables from r before it asks the host; NULL: from the host only. Not in shared mode.
  */

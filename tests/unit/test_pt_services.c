@@ -312,6 +312,47 @@ static void reserves(const struct tcase *c)
 	fix_close(&f);
 }
 
+/* Whether the table uses it or not, nothing is lost with the table. */
+static void a_reserve_outlives_its_table(void **state)
+{
+	(void)state;
+	for (unsigned used = 0; used < 2; used++) {
+		const struct tcase c = tcase_of(&nest_fmt_ept, 0, 0, 0);
+		static struct fix f;
+		struct nest_reserve r;
+		struct nest_host host;
+		struct nest_pt other;
+		struct nest_pt_config cfg = { .format = &nest_fmt_ept, .host = &host };
+		uint64_t had;
+
+		fix_open(&f, &c);
+		had = f.a.outstanding;
+		host = f.a.host;
+		cfg.ctx = &f.a;
+		nest_reserve_init(&r);
+		CHECK_OK(nest_reserve_fill(&r, &f.pt, 5));
+		if (used)
+			nest_pt_use_reserve(&f.pt, &r);
+		/* It serves one host. */
+		CHECK_OK(nest_pt_init(&other, &cfg));
+		CHECK_RC(nest_reserve_fill(&r, &other, 6), NEST_E_INVAL);
+		nest_pt_destroy(&other);
+		CHECK_EQ(f.a.outstanding, had + 5);
+		f.a.watch = NULL; /* no flush comes at the end */
+		nest_pt_destroy(&f.pt);
+		CHECK_EQ(f.a.outstanding, 5);
+		nest_reserve_drain(&r, used ? &f.pt : NULL);
+		CHECK_EQ(f.a.outstanding, 0);
+		nest_reserve_drain(&r, NULL);
+		CHECK_OK(nest_pt_init(&f.pt, &(struct nest_pt_config){ .format = &nest_fmt_ept,
+								       .host = &f.a.host,
+								       .ctx = &f.a }));
+		CHECK_OK(nest_reserve_fill(&r, &f.pt, 1));
+		nest_reserve_drain(&r, &f.pt);
+		fix_close(&f);
+	}
+}
+
 static void a_reserve_stands_in_for_the_allocator(void **state)
 {
 	(void)state;
@@ -486,6 +527,7 @@ int main(void)
 		cmocka_unit_test(stats_count_what_is_there),
 		cmocka_unit_test(tables_for_is_an_upper_bound),
 		cmocka_unit_test(tables_for_takes_the_flags_of_each_call),
+		cmocka_unit_test(a_reserve_outlives_its_table),
 		cmocka_unit_test(a_reserve_stands_in_for_the_allocator),
 		cmocka_unit_test(the_host_may_refuse_frames),
 		cmocka_unit_test(dump_collapses_runs),
