@@ -34,6 +34,8 @@ struct shared {
 	bool dry;                          /* the first pass */
 	uint64_t need;                     /* tables that it has counted */
 	nest_pte_t proto[NEST_MAX_LEVELS]; /* map: leaf for address 0, by level */
+	nest_pte_t from, to;               /* protect: the last recoding, without address */
+	unsigned recoded_level;
 	/*
 	 * The range is one entry of this level, and is mapped by one store or not at all. 0: no, or
 	 * the level is the lowest, where that is always so.
@@ -72,6 +74,13 @@ static bool is_whole(const struct shared *s, const struct place *at)
 static nest_pte_t new_leaf(const struct shared *s, unsigned level, uint64_t off)
 {
 	return s->proto[level] | fmt(s)->pa_bits(level, off + s->rq->delta);
+}
+
+/* Does a map put the frame there that is there? */
+static bool is_same_frame(const struct shared *s, const struct place *at)
+{
+	return s->rq->op == NEST_OP_MAP &&
+	       nest_entry_pa(s->pt, at->level, at->off, at->e) == at->off + s->rq->delta;
 }
 
 /* Does the caller see to it that nobody else changes the table? */
@@ -126,6 +135,20 @@ NEST_APART static void unlock(const struct shared *s, const struct place *at, ne
 	nest_sync_entries(s->pt, &at->t[at->i], 1);
 }
 
+/* The k-th of the entries that may be locked. */
+static void unlock_one(const struct shared *s, uint64_t k)
+{
+	const struct place at = { .t = s->t, .i = s->base + k, .level = s->level };
+	const uint64_t off = s->base_off + (k << nest_shift(fmt(s), s->level));
+
+	if (s->rq->op != NEST_OP_MAP) {
+		unlock(s, &at, s->rq->op == NEST_OP_REVOKE ? s->rq->word : s->pt->absent[s->level]);
+		return;
+	}
+	unlock(s, &at, new_leaf(s, s->level, off));
+	gather_fresh(s, off, off | nest_span_mask(fmt(s), s->level), s->level);
+}
+
 /* Flush and report what was locked, and give each entry the value that it is to have. */
 static void unlock_all(struct shared *s)
 {
@@ -134,20 +157,13 @@ static void unlock_all(struct shared *s)
 	if (is_exclusive(s) || !s->any)
 		return;
 	nest_gather_sync(rq->gather);
-	for (uint64_t k = 0; k < LOCKS; k++) {
-		uint64_t off = s->base_off + (k << nest_shift(fmt(s), s->level));
-		nest_pte_t *p = &s->t[s->base + k];
+	for (unsigned w = 0; w < LOCKS / 64; w++) {
+		uint64_t k = w * 64;
 
-		if (!(s->locked[k / 64] >> k % 64 & 1))
-			continue;
-		if (rq->op == NEST_OP_MAP) {
-			nest_store(p, new_leaf(s, s->level, off));
-			gather_fresh(s, off, off | nest_span_mask(fmt(s), s->level), s->level);
-		} else {
-			nest_store(p,
-				   rq->op == NEST_OP_REVOKE ? rq->word : s->pt->absent[s->level]);
+		for (uint64_t left = s->locked[w]; left; left >>= 1, k++) {
+			if (left & 1)
+				unlock_one(s, k);
 		}
-		nest_sync_entries(s->pt, p, 1);
 	}
 	s->any = false;
 }
@@ -156,12 +172,11 @@ static void unlock_all(struct shared *s)
 static void gather_old(const struct shared *s, const struct place *at)
 {
 	const struct nest_request *rq = s->rq;
-	const nest_pa_t pa = nest_entry_pa(s->pt, at->level, at->off, at->e);
 
-	if (rq->gather->release &&
-	    (nest_op_removes(rq->op) || (rq->op == NEST_OP_MAP && pa != at->off + rq->delta)))
+	if (rq->gather->release && rq->op != NEST_OP_PROTECT && !is_same_frame(s, at))
 		nest_gather_leaves(rq->gather, at->level, at->off,
-				   nest_span_mask(fmt(s), at->level) + 1, pa,
+				   nest_span_mask(fmt(s), at->level) + 1,
+				   nest_entry_pa(s->pt, at->level, at->off, at->e),
 				   nest_leaf_attr(s->pt, at->level, at->e), false);
 	else
 		nest_gather_range(rq->gather, at->off, at->stop, at->level);
@@ -211,25 +226,36 @@ static int install(const struct shared *s, const struct place *at, nest_pte_t to
 /* The new table's entries: what the old one stands for, and a first run of the leaves to map. */
 static void fill_table(const struct shared *s, struct place *at, nest_pte_t *t)
 {
+	const struct nest_fmt *f = fmt(s);
+	const uint32_t features = s->pt->features;
 	const unsigned level = at->level - 1;
-	const uint64_t mask = nest_span_mask(fmt(s), level), off = at->off;
-	const uint64_t first = nest_index(fmt(s), s->pt, level, off);
+	const uint64_t entries = NEST_BIT(f->index_bits),
+		       first = nest_index(f, s->pt, level, at->off);
+	const nest_pte_t e = nest_derive(s->pt, level, at->e, 0);
 	uint64_t n = 0;
 
-	if (s->rq->op == NEST_OP_MAP && level <= s->rq->cap && !(off & mask) &&
-	    !fmt(s)->is_leaf(at->level, at->e))
-		n = (at->stop - off + 1) >> nest_shift(fmt(s), level);
-	for (uint64_t k = 0; k < (uint64_t)1 << fmt(s)->index_bits; k++) {
-		if (k >= first && k - first < n)
-			t[k] = new_leaf(s, level, off + ((k - first) << nest_shift(fmt(s), level)));
-		else
-			t[k] = nest_derive(s->pt, level, at->e, k);
+	if (f->is_leaf(level, e)) {
+		nest_fill_run(f, level, t, entries, f->leaf_pa(features, level, e),
+			      e & ~f->pa_mask(features, level), 1, false);
+	} else {
+		for (uint64_t k = 0; k < entries; k++)
+			t[k] = e;
+		if (s->rq->op == NEST_OP_MAP && level <= s->rq->cap &&
+		    !(at->off & nest_span_mask(f, level)))
+			n = (at->stop - at->off + 1) >> nest_shift(f, level);
 	}
-	at->stop = off + (n << nest_shift(fmt(s), level)) - 1;
-	nest_sync_entries(s->pt, t, (uint64_t)1 << fmt(s)->index_bits);
+	if (n)
+		nest_fill_run(f, level, &t[first], n, at->off + s->rq->delta, s->proto[level], 1,
+			      false);
+	at->stop = at->off + (n << nest_shift(f, level)) - 1;
+	nest_sync_entries(s->pt, t, entries);
 }
 
-/* Fill the table t and put `to`, that points to it, in place; false: the entry has changed. */
+/*
+ * Fill the table t and put `to`, that points to it, in place; false: the entry has changed. What
+ * hardware sets in an old leaf meanwhile is such a change: the next attempt has it in the new
+ * leaves. A guest faults there only as long as the flush takes.
+ */
 static bool link_table(const struct shared *s, struct place *at, nest_pte_t *t, nest_pte_t to)
 {
 	const bool leaf = fmt(s)->is_leaf(at->level, at->e);
@@ -237,17 +263,15 @@ static bool link_table(const struct shared *s, struct place *at, nest_pte_t *t, 
 	const uint64_t first = at->off & ~nest_span_mask(fmt(s), at->level);
 	const uint64_t last = at->off | nest_span_mask(fmt(s), at->level);
 
-	if (broken && !lock(s, at))
-		return false;
-	if (broken)
-		nest_flush_now(s->pt, first, last, at->level, true);
 	fill_table(s, at, t);
-	if (broken)
-		unlock(s, at, to);
-	else if (!swap(s, at, to))
+	if (broken ? !lock(s, at) : !swap(s, at, to))
 		return false;
-	else if (leaf)
+	if (broken) {
+		nest_flush_now(s->pt, first, last, at->level, true);
+		unlock(s, at, to);
+	} else if (leaf) {
 		nest_gather_range(s->rq->gather, first, last, at->level);
+	}
 	if (nest_fresh_flush(fmt(s), s->pt->features)) {
 		s->rq->gather->leaf_only = false;
 		gather_fresh(s, first, last, at->level);
@@ -285,30 +309,47 @@ static int open_entry(struct shared *s, struct place *at)
 	return at->stop + 1 == at->off ? AGAIN : NEST_OK;
 }
 
-/* May it, and what becomes of it? */
-static int recode(const struct shared *s, const struct place *at, nest_pte_t *to)
+/* What becomes of a leaf? Most are like the one before. */
+static int recode(struct shared *s, const struct place *at, nest_pte_t *to)
+{
+	const struct nest_request *rq = s->rq;
+	const struct nest_fmt *f = fmt(s);
+	const uint32_t features = s->pt->features;
+	const nest_pte_t address = f->pa_mask(features, at->level);
+	nest_pte_t unused;
+	int err = NEST_OK;
+
+	if (s->recoded_level != at->level || ((at->e ^ s->from) & ~address)) {
+		s->recoded_level = NEST_MAX_LEVELS;
+		err = nest_recode(s->pt, at->level, at->e, rq->set, rq->clear, &s->to);
+		/* Hardware may mark it before the second pass comes to it. */
+		if (!err && s->dry && nest_hw_updates(f, features) &&
+		    nest_recode(s->pt, at->level,
+				f->set_ad(features, at->level, at->e, NEST_ACCESSED | NEST_DIRTY),
+				rq->set, rq->clear, &unused))
+			err = NEST_E_UNSUPPORTED;
+		if (err)
+			return err;
+		s->from = at->e;
+		s->recoded_level = at->level;
+	}
+	*to = (s->to & ~address) | (at->e & address);
+	return NEST_OK;
+}
+
+/* Does the host allow it? */
+static bool is_allowed(const struct shared *s, const struct place *at)
 {
 	const struct nest_pt *pt = s->pt;
 	const struct nest_request *rq = s->rq;
-	nest_pte_t marked = fmt(s)->set_ad(pt->features, at->level, at->e,
-					   NEST_ACCESSED | NEST_DIRTY);
-	int err = nest_recode(pt, at->level, at->e, rq->set, rq->clear, to);
-	nest_pte_t unused;
 
-	if (err || !s->dry)
-		return err;
-	if (nest_hw_updates(fmt(s), pt->features) &&
-	    nest_recode(pt, at->level, marked, rq->set, rq->clear, &unused))
-		return NEST_E_UNSUPPORTED;
-	if ((rq->set || (rq->clear & NEST_MT_MASK)) && pt->host->allow &&
-	    !pt->host->allow(
-		    pt->ctx,
-		    nest_entry_pa(pt, at->level, at->off, at->e) +
-			    (at->off & nest_span_mask(fmt(s), at->level)),
-		    at->stop - at->off + 1,
-		    nest_new_attr(nest_leaf_attr(pt, at->level, at->e), rq->set, rq->clear)))
-		return NEST_E_DENIED;
-	return NEST_OK;
+	return !s->dry || !pt->host->allow || !(rq->set || (rq->clear & NEST_MT_MASK)) ||
+	       pt->host->allow(
+		       pt->ctx,
+		       nest_entry_pa(pt, at->level, at->off, at->e) +
+			       (at->off & nest_span_mask(fmt(s), at->level)),
+		       at->stop - at->off + 1,
+		       nest_new_attr(nest_leaf_attr(pt, at->level, at->e), rq->set, rq->clear));
 }
 
 /* One leaf in place of another: the same frame's, or, in exclusive mode, any. */
@@ -351,6 +392,8 @@ static int do_leaf(struct shared *s, struct place *at)
 		return NEST_E_HUGE;
 	if (rq->op == NEST_OP_PROTECT) {
 		err = recode(s, at, &to);
+		if (!err && !is_allowed(s, at))
+			err = NEST_E_DENIED;
 		if (err)
 			return err;
 	}
@@ -493,12 +536,12 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 		at.stop = at.off | nest_span_mask(fmt(s), at.level);
 		at.stop = at.stop < end ? at.stop : end;
 		kind = nest_kind(fmt(s), pt, at.level, at.e);
-		if (!is_exclusive(s) && nest_is_busy(fmt(s), pt, at.level, at.e))
-			err = NEST_E_BUSY;
+		if (kind == NEST_PTE_LEAF)
+			err = do_leaf(s, &at);
 		else if (kind == NEST_PTE_TABLE)
 			err = AGAIN;
-		else if (kind == NEST_PTE_LEAF)
-			err = do_leaf(s, &at);
+		else if (!is_exclusive(s) && nest_is_busy(fmt(s), pt, at.level, at.e))
+			err = NEST_E_BUSY;
 		else
 			err = do_hole(s, &at, kind == NEST_PTE_MARK);
 		if (!err)
@@ -549,6 +592,7 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq)
 	s.dry = true;
 	s.need = 0;
 	s.single = 0;
+	s.recoded_level = NEST_MAX_LEVELS;
 	s.lost = s.any = false;
 
 	for (unsigned l = 0; rq->op == NEST_OP_MAP && l <= rq->cap && !err; l++)

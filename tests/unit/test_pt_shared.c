@@ -195,6 +195,67 @@ static void an_empty_table_goes(void **state)
 }
 
 /*
+ * A block is split: while the table is filled it is still mapped, and hardware marks it as dirty.
+ * Another CPU's protect does the same to the entry as hardware would.
+ */
+static void (*true_sync)(void *ctx, const void *va, size_t len);
+
+static void mark_while_it_is_filled(void *ctx, const void *va, size_t len)
+{
+	struct nest_mapping m;
+
+	true_sync(ctx, va, len);
+	if (len < f.page || met++)
+		return;
+	CHECK_OK(nest_pt_query(&f.pt, 5 * f.page, &m));
+	CHECK_EQ(m.size, span(&f, 1));
+	CHECK(!(m.attr & NEST_DIRTY));
+	CHECK_OK(nest_pt_protect(&f.pt, 0, span(&f, 1), NEST_ACCESSED | NEST_DIRTY, 0, 0, NULL));
+}
+
+static void a_split_keeps_what_hardware_sets(void **state)
+{
+	static const struct {
+		const struct nest_format *format;
+		uint32_t features;
+		nest_attr_t attr;
+	} tracks[] = {
+		{ &nest_fmt_ept, NEST_FEAT_HW_AD, NEST_RW },
+		{ &nest_fmt_npt, 0, NEST_RW },
+		{ &nest_fmt_x86_64, 0, NEST_RW },
+		{ &nest_fmt_aarch64_s2_4k, NEST_FEAT_HW_AD, NEST_RW | NEST_DBM },
+		{ &nest_fmt_aarch64_s2_16k, NEST_FEAT_HW_AD, NEST_RW | NEST_DBM },
+		{ &nest_fmt_aarch64_s2_64k, NEST_FEAT_HW_AD, NEST_RW | NEST_DBM },
+		{ &nest_fmt_riscv_g, NEST_FEAT_HW_AD, NEST_RW },
+		{ &nest_fmt_loongarch_s2_16k, NEST_FEAT_HW_AD | NEST_FEAT_PTW, NEST_RW },
+	};
+
+	(void)state;
+	for (unsigned n = 0; n < sizeof(tracks) / sizeof(tracks[0]); n++) {
+		const struct tcase c = tcase_of(tracks[n].format, tracks[n].features, 0,
+						NEST_PT_SHARED);
+		struct nest_mapping m;
+
+		fix_open(&f, &c);
+		true_sync = f.a.host.sync;
+		met = 0;
+		CHECK_OK(nest_pt_map(&f.pt, 0, (nest_pa_t)1 << 30, span(&f, 1), tracks[n].attr, 0,
+				     NULL));
+		f.a.host.sync = mark_while_it_is_filled;
+		CHECK_OK(nest_pt_split(&f.pt, 0, span(&f, 1), 0, NULL));
+		f.a.host.sync = true_sync;
+		/* Once in vain, once more. */
+		CHECK_EQ(met, 2);
+		for (uint64_t ia = 0; ia < span(&f, 1); ia += f.page) {
+			CHECK_OK(nest_pt_query(&f.pt, ia, &m));
+			CHECK_EQ(m.size, f.page);
+			CHECK_EQ(m.attr & (NEST_ACCESSED | NEST_DIRTY), NEST_ACCESSED | NEST_DIRTY);
+		}
+		close_shared();
+	}
+}
+
+/*
  * A call is on its way into a table when another CPU unmaps the last page in it, so that the table
  * goes: the moment is when the host is asked where the table is.
  */
@@ -408,6 +469,7 @@ int main(void)
 		cmocka_unit_test(a_page_on_its_way_out_is_busy),
 		cmocka_unit_test(attempts_pause),
 		cmocka_unit_test(an_empty_table_goes),
+		cmocka_unit_test(a_split_keeps_what_hardware_sets),
 		cmocka_unit_test(a_table_goes_from_under_a_call),
 		cmocka_unit_test(a_page_in_a_table_that_is_not_flushed),
 		cmocka_unit_test(what_the_host_denies_changes_nothing),
