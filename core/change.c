@@ -132,6 +132,45 @@ static void add_ad(struct nest_pt *pt, nest_pa_t table, unsigned level, nest_att
 	nest_sync_entries(pt, t, (uint64_t)1 << f->index_bits);
 }
 
+static nest_pte_t add_status(const struct nest_pt *pt, unsigned level, nest_pte_t e, nest_attr_t ad)
+{
+	return nest_fmt_of(pt)->set_ad(pt->features, level, e, ad & AD);
+}
+
+nest_pte_t nest_keep_ad(const struct nest_pt *pt, unsigned level, nest_pte_t to, nest_pte_t from)
+{
+	return add_status(pt, level, to, nest_leaf_attr(pt, level, from));
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): one call per level */
+nest_pte_t nest_keep_table_ad(const struct nest_request *rq, unsigned level, uint64_t off,
+			      nest_pte_t to, nest_pa_t table)
+{
+	const struct nest_pt *pt = rq->gather->pt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
+	const nest_pte_t *t = nest_va(pt, table);
+
+	for (uint64_t i = 0; i < NEST_BIT(f->index_bits);
+	     i++, off += nest_span_mask(f, level) + 1) {
+		const nest_pte_t e = nest_load(&t[i]);
+		const enum nest_pte_kind kind = nest_kind(f, pt, level, e);
+		nest_attr_t ad = AD;
+
+		/* Nothing more to learn. */
+		if (add_status(pt, level + 1, to, AD) == to)
+			break;
+		if (kind == NEST_PTE_TABLE)
+			to = nest_keep_table_ad(rq, level - 1, off, to, f->table_pa(e));
+		if (kind != NEST_PTE_LEAF || nest_entry_pa(pt, level, off, e) != off + rq->delta)
+			continue;
+		/* Hardware may set more until the flush: too much is safe, too little is not. */
+		if (!nest_hw_updates(f, pt->features))
+			ad = nest_leaf_attr(pt, level, e);
+		to = add_status(pt, level + 1, to, ad);
+	}
+	return to;
+}
+
 /* What of accessed and dirty `now` has and `before` had not. */
 static nest_attr_t gained(const struct nest_pt *pt, unsigned level, nest_pte_t now,
 			  nest_pte_t before)
@@ -139,14 +178,18 @@ static nest_attr_t gained(const struct nest_pt *pt, unsigned level, nest_pte_t n
 	return nest_leaf_attr(pt, level, now) & ~nest_leaf_attr(pt, level, before) & AD;
 }
 
+static void add_to_live(const struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_attr_t ad)
+{
+	nest_pte_t e = nest_load(p);
+
+	while (!nest_cas(p, &e, add_status(pt, level, e, ad)))
+		;
+}
+
 void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t was,
 		   nest_pte_t before)
 {
-	nest_attr_t ad = gained(pt, level, was, before);
-	nest_pte_t e = nest_load(p);
-
-	while (!nest_cas(p, &e, nest_fmt_of(pt)->set_ad(pt->features, level, e, ad)))
-		;
+	add_to_live(pt, p, level, gained(pt, level, was, before));
 }
 
 /*
@@ -227,15 +270,33 @@ static nest_pte_t new_leaf(const struct replacement *r, unsigned level, uint64_t
 	return k - head < body ? f->contig(level, e) : e;
 }
 
+/* Is the frame that a leaf for `off` maps the one that the map puts there? */
+static bool stays(const struct nest_request *rq, unsigned level, uint64_t off, nest_pte_t e)
+{
+	return nest_entry_pa(rq->gather->pt, level, off, e) == off + rq->delta;
+}
+
+/* What is accessed and dirty of the leaf, or group, that begins at t[i], if its frame stays. */
+static nest_attr_t kept_status(const struct nest_request *rq, const nest_pte_t *t, uint64_t i,
+			       unsigned level, uint64_t off)
+{
+	const struct nest_pt *pt = rq->gather->pt;
+	const nest_pte_t e = nest_load(&t[i]);
+
+	if (!nest_fmt_of(pt)->is_leaf(level, e) || !stays(rq, level, off, e))
+		return 0;
+	return nest_group_status(pt, t, i, level);
+}
+
 /*
  * Put absent entries, or new leaves from k on, over the live leaf t[i] or the whole group that it
- * begins; only then report what is gone, unless `keep` says that it stays mapped. A group has one
- * accessed and one dirty state, whichever member hardware has set it in. Returns the entries;
- * *ad gains accessed and dirty.
+ * begins; only then report what is gone, if `report` says so. A group has one accessed and one
+ * dirty state, whichever member hardware has set it in. Returns the entries; *ad gains accessed
+ * and dirty. New leaves of the same frames, `kept`, are as accessed and dirty as the old ones.
  */
 static uint64_t take_unit(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
 			  uint64_t off, const struct replacement *by, uint64_t k, bool report,
-			  nest_attr_t *ad)
+			  bool kept, nest_attr_t *ad)
 {
 	struct nest_pt *pt = g->pt;
 	const struct nest_fmt *f = nest_fmt_of(pt);
@@ -243,14 +304,18 @@ static uint64_t take_unit(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsi
 	bool contiguous = nest_is_contig(pt, level, first);
 	uint64_t n = contiguous ? (uint64_t)1 << nest_contig_shift(f, pt->features, level) : 1;
 	nest_pa_t pa = nest_entry_pa(pt, level, off, first);
+	const nest_attr_t known = kept && by ? nest_group_status(pt, t, i, level) : 0;
 	nest_attr_t status = 0;
 
 	for (uint64_t m = 0; m < n; m++) {
-		nest_pte_t e = nest_exchange(&t[i + m],
-					     by ? new_leaf(by, level, k + m) : pt->absent[level]);
+		nest_pte_t to = pt->absent[level];
 
-		status |= nest_leaf_attr(pt, level, e) & AD;
+		if (by)
+			to = add_status(pt, level, new_leaf(by, level, k + m), known);
+		status |= nest_leaf_attr(pt, level, nest_exchange(&t[i + m], to)) & AD;
 	}
+	for (uint64_t m = 0; m < n && known != status && kept && by; m++)
+		add_to_live(pt, &t[i + m], level, status);
 	nest_sync_entries(pt, &t[i], n);
 	*ad |= status;
 	if (report && g->release)
@@ -264,7 +329,7 @@ uint64_t nest_remove_leaf(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsi
 {
 	nest_attr_t ad = 0;
 
-	return take_unit(g, t, i, level, off, NULL, 0, true, &ad);
+	return take_unit(g, t, i, level, off, NULL, 0, true, false, &ad);
 }
 
 nest_attr_t nest_group_status(const struct nest_pt *pt, const nest_pte_t *t, uint64_t i,
@@ -282,25 +347,27 @@ nest_attr_t nest_group_status(const struct nest_pt *pt, const nest_pte_t *t, uin
 }
 
 /*
- * Make the live leaves among t[i .. i + n) invalid, and flush. Returns accessed and dirty of all.
+ * Make the live leaves among t[i .. i + n) invalid, and flush. Returns accessed and dirty of all,
+ * for a map those whose frames stay.
  */
 static nest_attr_t break_leaves(struct nest_gather *g, nest_pte_t *t, uint64_t i, uint64_t n,
 				unsigned level, uint64_t off, const struct nest_request *rq)
 {
 	struct nest_pt *pt = g->pt;
 	const struct nest_fmt *f = nest_fmt_of(pt);
-	nest_attr_t ad = 0;
+	nest_attr_t ad = 0, unused = 0;
 
 	for (uint64_t k = 0; k < n;) {
 		uint64_t at = off + (k << nest_shift(f, level));
 		nest_pte_t e = nest_load(&t[i + k]);
+		bool gone;
 
 		if (!f->is_leaf(level, e)) {
 			k++;
 			continue;
 		}
-		k += take_unit(g, t, i + k, level, at, NULL, 0,
-			       rq && nest_entry_pa(pt, level, at, e) != at + rq->delta, &ad);
+		gone = rq && !stays(rq, level, at, e);
+		k += take_unit(g, t, i + k, level, at, NULL, 0, gone, false, gone ? &unused : &ad);
 	}
 	nest_flush_now(pt, off, off + (n << nest_shift(f, level)) - 1, level, true);
 	return ad;
@@ -366,7 +433,7 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 }
 
 bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t i, uint64_t n,
-			 unsigned level, uint64_t off, nest_pte_t proto)
+			 unsigned level, uint64_t off, nest_pte_t *proto)
 {
 	struct nest_gather *g = rq->gather;
 	struct nest_pt *pt = g->pt;
@@ -374,7 +441,7 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 	uint64_t members = (uint64_t)1 << nest_contig_shift(f, pt->features, level);
 	uint64_t last = off + (n << nest_shift(f, level)) - 1;
 	const struct replacement by = {
-		.rq = rq, .i = i, .n = n, .pa = off + rq->delta, .proto = proto
+		.rq = rq, .i = i, .n = n, .pa = off + rq->delta, .proto = *proto
 	};
 	bool any = false, needs_break = false, changed = false;
 	nest_attr_t ad = 0;
@@ -395,8 +462,9 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 					   (nest_is_contig(pt, level, e) &&
 					    group_breaks(pt, level, e, false)));
 	}
+	/* It is not kept for each page: too much is safe, too little is not. */
 	if (needs_break)
-		(void)break_leaves(g, t, i, n, level, off, rq);
+		*proto = add_status(pt, level, *proto, break_leaves(g, t, i, n, level, off, rq));
 	if (!any || needs_break)
 		return false;
 	for (uint64_t k = 0; k < n;) {
@@ -404,16 +472,19 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 		nest_pte_t e = nest_load(&t[i + k]);
 		uint64_t unit = nest_is_contig(pt, level, e) ? members : 1, same = 0;
 		bool leaf = f->is_leaf(level, e);
+		const nest_attr_t kept = kept_status(rq, t, i + k, level, at);
 
-		while (same < unit && nest_load(&t[i + k + same]) == new_leaf(&by, level, k + same))
+		while (same < unit &&
+		       nest_load(&t[i + k + same]) ==
+			       add_status(pt, level, new_leaf(&by, level, k + same), kept))
 			same++;
 		if (same == unit) {
 			k += unit;
 			continue;
 		}
 		changed |= leaf || nest_fresh_flush(f, pt->features);
-		k += take_unit(g, t, i + k, level, at, &by, k,
-			       leaf && nest_entry_pa(pt, level, at, e) != at + rq->delta, &ad);
+		k += take_unit(g, t, i + k, level, at, &by, k, leaf && !stays(rq, level, at, e),
+			       leaf && stays(rq, level, at, e), &ad);
 	}
 	if (changed) {
 		nest_gather_range(g, off, last, level);

@@ -58,9 +58,9 @@ NEST_INLINE void nest_fill_run(const struct nest_fmt *f, unsigned level, nest_pt
 
 /* New leaves over whatever t[i .. i + n) hold; contiguous groups where a whole one fits. */
 NEST_INLINE void nest_fill(const struct nest_fmt *f, const struct nest_job *job, unsigned level,
-			   nest_pte_t *t, uint64_t i, uint64_t n, nest_pa_t pa, bool live)
+			   nest_pte_t *t, uint64_t i, uint64_t n, nest_pa_t pa, nest_pte_t proto,
+			   bool live)
 {
-	nest_pte_t proto = job->proto[level];
 	unsigned shift = nest_shift(f, level);
 	uint64_t head, body = nest_groups(f, job->pt, job->rq, level, i, n, &head), tail;
 
@@ -76,6 +76,17 @@ NEST_INLINE void nest_fill(const struct nest_fmt *f, const struct nest_job *job,
 	nest_fill_run(f, level, &t[tail], n - tail, pa + (tail << shift), proto, 1, live);
 }
 
+/* In place of a part of a leaf: where frames stay, they are as accessed and dirty as it is. */
+NEST_INLINE nest_pte_t nest_private_proto(const struct nest_fmt *f, const struct nest_job *job,
+					  unsigned level, uint64_t i, uint64_t off)
+{
+	const nest_pte_t e = nest_derive(job->pt, level, job->frame[level].old, i);
+
+	if (f->is_leaf(level, e) && f->leaf_pa(job->pt->features, level, e) == off + job->rq->delta)
+		return nest_keep_ad(job->pt, level, job->proto[level], e);
+	return job->proto[level];
+}
+
 /*
  * Map t[i .. i + n), entries of `level` that hold no table. In a live table the old leaves among
  * them are skipped or replaced, as the flags say (plan() has seen to the rest).
@@ -86,15 +97,18 @@ NEST_INLINE void nest_map_run(const struct nest_fmt *f, struct nest_job *job, un
 	const struct nest_request *rq = job->rq;
 	struct nest_frame *fr = &job->frame[level];
 	struct nest_pt *pt = job->pt;
+	nest_pte_t proto = job->proto[level];
 
 	if (fr->is_private) {
-		nest_fill(f, job, level, fr->t, i, n, off + rq->delta, false);
+		if (rq->flags & NEST_MAP_REPLACE)
+			proto = nest_private_proto(f, job, level, i, off);
+		nest_fill(f, job, level, fr->t, i, n, off + rq->delta, proto, false);
 		return;
 	}
 	if ((rq->flags & NEST_MAP_REPLACE) &&
-	    nest_replace_leaves(rq, fr->t, i, n, level, off, job->proto[level]))
+	    nest_replace_leaves(rq, fr->t, i, n, level, off, &proto))
 		return;
-	nest_fill(f, job, level, fr->t, i, n, off + rq->delta, true);
+	nest_fill(f, job, level, fr->t, i, n, off + rq->delta, proto, true);
 	nest_sync_entries(pt, &fr->t[i], n);
 	if (nest_fresh_flush(f, pt->features))
 		nest_gather_range(rq->gather, off, off + (n << nest_shift(f, level)) - 1,
@@ -427,7 +441,10 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 			nest_pte_t to = pt->absent[level];
 
 			if (op == NEST_OP_MAP)
-				to = job->proto[level] | f->pa_bits(level, off + rq->delta);
+				to = nest_keep_table_ad(rq, level - 1, off,
+							job->proto[level] |
+								f->pa_bits(level, off + rq->delta),
+							f->table_pa(e));
 			else if (nest_op_marks(op))
 				to = rq->word;
 			nest_detach(f, job, level, i, off, e, to);

@@ -528,6 +528,17 @@ nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old,
  */
 nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
 		       nest_pte_t to, bool same, bool *flushed);
+/*
+ * A map puts `to` in place of `from`, a leaf that maps the same frame: `to` with what is accessed
+ * and dirty.
+ */
+nest_pte_t nest_keep_ad(const struct nest_pt *pt, unsigned level, nest_pte_t to, nest_pte_t from);
+/*
+ * The same in place of a table (with entries of `level`, the first of which is for `off`), for what
+ * of it maps the same frames.
+ */
+nest_pte_t nest_keep_table_ad(const struct nest_request *rq, unsigned level, uint64_t off,
+			      nest_pte_t to, nest_pa_t table);
 /* Hardware set something in an entry between `before` and `was`, which is gone: set it in *p. */
 void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t was,
 		   nest_pte_t before);
@@ -546,10 +557,10 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 /*
  * Live leaves among t[i .. i + n) are about to be overwritten by a map with NEST_MAP_REPLACE. True:
  * the new ones are stored already. False: where the format asks for it the old ones have been
- * broken.
+ * broken, and *proto has what was accessed and dirty in any that the map puts there again.
  */
 bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t i, uint64_t n,
-			 unsigned level, uint64_t off, nest_pte_t proto);
+			 unsigned level, uint64_t off, nest_pte_t *proto);
 /*
  * Take a live leaf, or the whole contiguous group that begins there, out of its table, and then
  * report it. Returns the number of entries.

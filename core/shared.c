@@ -401,9 +401,12 @@ static int do_leaf(struct shared *s, struct place *at)
 		return open_entry(s, at);
 	if (rq->op == NEST_OP_MAP)
 		to = new_leaf(s, at->level, at->off);
-	if (rq->op == NEST_OP_PROTECT || (rq->op == NEST_OP_MAP && is_exclusive(s)))
+	if (is_same_frame(s, at))
+		to = nest_keep_ad(s->pt, at->level, to, at->e);
+	if (rq->op == NEST_OP_PROTECT || is_same_frame(s, at) ||
+	    (rq->op == NEST_OP_MAP && is_exclusive(s)))
 		return change(s, at, to);
-	if (s->dry || (rq->op == NEST_OP_MAP && to == at->e))
+	if (s->dry)
 		return NEST_OK;
 	return take(s, at) ? NEST_OK : AGAIN;
 }

@@ -419,21 +419,20 @@ static enum breaking breaking(const struct world *w, const struct call *c)
 	}
 }
 
-/* A map onto the frame that is there says itself what is accessed and dirty. */
-static void forget_overwritten(struct world *w, const struct call *c)
+/* An AArch64 or LoongArch entry without NEST_W cannot say that it was written to. */
+static void forget_readonly(struct world *w, const struct call *c)
 {
 	bool arm = strstr(w->setup.info.name, "aarch64") != NULL;
+	bool loong = strstr(w->setup.info.name, "loong") != NULL;
 	nest_attr_t lost = NEST_DIRTY | (arm ? NEST_W : 0);
+	nest_attr_t needed = (arm || loong ? NEST_W : 0) | (arm ? NEST_DBM : 0);
 
 	for (unsigned i = 0; i < w->tlb.probes; i++) {
 		unsigned k = w->segment_of[i];
+		bool mapped = c->operation == MAP && (c->attr & needed) != needed &&
+			      !(c->flags & NEST_MAP_SKIP_MAPPED);
 
-		if (k >= c->a && k < c->b && c->operation == MAP &&
-		    !(c->flags & NEST_MAP_SKIP_MAPPED) &&
-		    w->segment[k].before.delta == c->pa - c->first)
-			w->written[i].is = w->written[i].gone;
-		/* An AArch64 entry without NEST_W cannot say that it was written to. */
-		if (k >= c->a && k < c->b && (c->clear & lost))
+		if (k >= c->a && k < c->b && (mapped || (c->clear & lost)))
 			w->written[i].is = w->written[i].gone;
 	}
 }
@@ -468,7 +467,7 @@ static void one_call(struct world *w)
 	else if (err)
 		w->count.refused++;
 	if (!err)
-		forget_overwritten(w, &c);
+		forget_readonly(w, &c);
 	world_done(w, c.a, c.b, err, stores);
 	if (!w->gathering || w->shared)
 		world_synced(w);
