@@ -83,8 +83,12 @@ static void blocks(void)
 	CHECK_EQ(status_of(p), AD);
 	CHECK_EQ(status_of(2 * p), AD);
 	CHECK_EQ(status_of(3 * p), AD);
+	map(4 * p, base + 4 * p, 2 * p, NEST_MAP_NO_HUGE | NEST_MAP_REPLACE);
 	map(0, base, size, NEST_MAP_MAX_LEVEL(1) | NEST_MAP_REPLACE);
 	CHECK_EQ(status_of(0), AD);
+	map(0, base, p, NEST_MAP_NO_HUGE | NEST_MAP_REPLACE);
+	map(0, 3 * base, size, NEST_MAP_MAX_LEVEL(1) | NEST_MAP_REPLACE);
+	CHECK(!(status_of(0) & NEST_DIRTY));
 	CHECK_OK(nest_pt_unmap(&f.pt, 0, size, 0, NULL));
 }
 
