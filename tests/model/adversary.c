@@ -14,7 +14,7 @@
 #include "calls.h"
 
 struct options {
-	uint64_t stores, seed, expect;
+	uint64_t stores, seed, expect, part, parts;
 	const char *only;
 	bool list;
 };
@@ -83,6 +83,11 @@ static bool is_complete(const struct counts *c)
 	return complete;
 }
 
+static bool is_chosen(const struct options *o, unsigned i, const char *name)
+{
+	return i % o->parts == o->part && strstr(name, o->only) != NULL;
+}
+
 static int run(const struct options *o)
 {
 	static struct setup list[SETUP_MOST];
@@ -97,10 +102,11 @@ static int run(const struct options *o)
 	}
 	for (unsigned i = 0; i < n; i++) {
 		setup_name(&list[i], name, sizeof(name));
-		chosen += strstr(name, o->only) != NULL;
+		chosen += is_chosen(o, i, name);
 	}
 	if (!chosen) {
-		fprintf(stderr, "adversary: no case has \"%s\" in its name; try --list\n", o->only);
+		fprintf(stderr, "adversary: no such case has \"%s\" in its name; try --list\n",
+			o->only);
 		return 2;
 	}
 	printf("%u of %u cases, seed %lu\n", chosen, n, (unsigned long)o->seed);
@@ -108,7 +114,7 @@ static int run(const struct options *o)
 	       "no mem", "stores", "checked", "flushes", "freed", "walks", "accesses", "harvested");
 	for (unsigned i = 0; i < n; i++) {
 		setup_name(&list[i], name, sizeof(name));
-		if (strstr(name, o->only)) {
+		if (is_chosen(o, i, name)) {
 			if (isatty(STDERR_FILENO))
 				fprintf(stderr, "\r%-70s\r", name);
 			run_case(&list[i], o->seed, (o->stores + chosen - 1) / chosen, &of_format);
@@ -127,13 +133,15 @@ static int run(const struct options *o)
 static void usage(FILE *to)
 {
 	fprintf(to,
-		"usage: adversary [--stores N] [--seed N] [--case TEXT] [--expect N] [--list]\n\n"
+		"usage: adversary [--stores N] [--seed N] [--case TEXT] [--part K/N] [--expect N]\n"
+		"                 [--list]\n\n"
 		"Random operations on every format and feature set under the worst TLB that the\n"
 		"manuals allow; each store is followed by every walk that could come of it.\n\n"
 		"  --stores N   stores to check, of all cases together (50000); each case runs once\n"
 		"               at least\n"
 		"  --seed N     of the random numbers (1); a failure prints the seed that repeats it\n"
 		"  --case TEXT  only cases with TEXT in their name\n"
+		"  --part K/N   only every N-th case, from the K-th on (K from 0)\n"
 		"  --expect N   fail unless there are N cases, chosen or not\n"
 		"  --list       name the cases and end\n");
 }
@@ -147,9 +155,18 @@ static bool number(const char *text, uint64_t *out)
 	return text && *text && *text != '-' && !*end && !errno;
 }
 
+static bool part(const char *text, struct options *o)
+{
+	char *end;
+
+	o->part = text ? strtoull(text, &end, 10) : 0;
+	o->parts = text && *end == '/' ? strtoull(end + 1, &end, 10) : 0;
+	return o->part < o->parts && !*end;
+}
+
 int main(int argc, char **argv)
 {
-	struct options o = { .stores = 50000, .seed = 1, .only = "" };
+	struct options o = { .stores = 50000, .seed = 1, .only = "", .parts = 1 };
 
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
@@ -162,6 +179,7 @@ int main(int argc, char **argv)
 			o.only = argv[++i];
 		} else if (!(!strcmp(argv[i], "--stores") && number(argv[i + 1], &o.stores)) &&
 			   !(!strcmp(argv[i], "--seed") && number(argv[i + 1], &o.seed)) &&
+			   !(!strcmp(argv[i], "--part") && part(argv[i + 1], &o)) &&
 			   !(!strcmp(argv[i], "--expect") && number(argv[i + 1], &o.expect))) {
 			fprintf(stderr, "adversary: what is \"%s\"?\n", argv[i]);
 			usage(stderr);

@@ -4,7 +4,8 @@
  * end of the address space. The model knows pages and nothing of tables; the engine must agree
  * with it after every operation, failed ones included, and report each removed frame once.
  *
- * Replay with NEST_SEED; NEST_OPS sets the number of operations for each format.
+ * Replay with NEST_SEED; NEST_OPS sets the number of operations for each format. For each format a
+ * line "counts" tells what came of all of them: the same with every build of the library.
  */
 #include "support.h"
 
@@ -17,6 +18,13 @@ struct cell {
 	uint64_t mark;
 };
 
+/* What a format's operations came to. */
+struct counts {
+	const char *name;
+	uint64_t ok, refused, no_memory, tables;
+	uint64_t digest; /* of all results, and of the contents in the end */
+};
+
 struct world {
 	struct fix f;
 	uint64_t pages; /* of a window */
@@ -27,6 +35,35 @@ struct world {
 	bool gathering;
 	struct nest_gather gather;
 };
+
+static struct counts counts;
+
+static void print_counts(void)
+{
+	if (counts.name)
+		print_message("counts %s: %llu ok, %llu refused, %llu out of memory, %llu tables, "
+			      "digest %016llx\n",
+			      counts.name, (unsigned long long)counts.ok,
+			      (unsigned long long)counts.refused,
+			      (unsigned long long)counts.no_memory,
+			      (unsigned long long)counts.tables, (unsigned long long)counts.digest);
+	memset(&counts, 0, sizeof(counts));
+}
+
+static void add_to_digest(uint64_t value)
+{
+	counts.digest = (counts.digest ^ value) * 0x100000001b3u;
+}
+
+/* The status of a call; which one it must be, the caller checks. */
+static int counted(int rc)
+{
+	counts.ok += rc == NEST_OK;
+	counts.no_memory += rc == NEST_E_NOMEM;
+	counts.refused += rc != NEST_OK && rc != NEST_E_NOMEM;
+	add_to_digest((uint64_t)(int64_t)rc);
+	return rc;
+}
 
 /* Order does not matter, so digests are sums. */
 static uint64_t page_digest(uint64_t ia, nest_pa_t pa)
@@ -149,7 +186,7 @@ static void random_map(struct world *w, struct request *r, struct nest_gather *g
 		want = NEST_E_MAPPED;
 	else if ((r->flags & NEST_NO_SPLIT) && (r->flags & NEST_MAP_REPLACE) && cuts(w, r))
 		want = NEST_E_HUGE;
-	rc = nest_pt_map(&w->f.pt, r->ia, r->pa, r->size, r->attr, r->flags, g);
+	rc = counted(nest_pt_map(&w->f.pt, r->ia, r->pa, r->size, r->attr, r->flags, g));
 	if (rc == NEST_E_NOMEM && w->f.a.fail_rest)
 		return;
 	CHECK_RC(rc, want);
@@ -170,7 +207,7 @@ static void random_unmap(struct world *w, struct request *r, struct nest_gather 
 	r->flags = (sparse ? NEST_UNMAP_SPARSE : 0) | (below(w, 8) ? 0 : NEST_NO_SPLIT);
 	hole = !sparse && holes;
 	cut = (r->flags & NEST_NO_SPLIT) && cuts(w, r);
-	rc = nest_pt_unmap(&w->f.pt, r->ia, r->size, r->flags, g);
+	rc = counted(nest_pt_unmap(&w->f.pt, r->ia, r->size, r->flags, g));
 	if (rc == NEST_E_NOMEM && w->f.a.fail_rest)
 		return;
 	CHECK((rc == NEST_OK && !hole && !cut) || (rc == NEST_E_NOTMAPPED && hole) ||
@@ -187,7 +224,7 @@ static void random_protect(struct world *w, struct request *r, struct nest_gathe
 
 	r->flags = (sparse ? NEST_UNMAP_SPARSE : 0) | (below(w, 8) ? 0 : NEST_NO_SPLIT);
 	cut = (r->flags & NEST_NO_SPLIT) && cuts(w, r);
-	rc = nest_pt_protect(&w->f.pt, r->ia, r->size, set, bit & ~set, r->flags, g);
+	rc = counted(nest_pt_protect(&w->f.pt, r->ia, r->size, set, bit & ~set, r->flags, g));
 	if (rc == NEST_E_NOMEM && w->f.a.fail_rest)
 		return;
 	hole = hole && !sparse;
@@ -205,7 +242,7 @@ static void random_protect(struct world *w, struct request *r, struct nest_gathe
 static void random_mark(struct world *w, struct request *r, struct nest_gather *g)
 {
 	uint64_t value = rnd(&w->seed) & NEST_MARK_MAX;
-	int rc = nest_pt_mark(&w->f.pt, r->ia, r->size, value, g);
+	int rc = counted(nest_pt_mark(&w->f.pt, r->ia, r->size, value, g));
 
 	if (rc == NEST_E_NOMEM && w->f.a.fail_rest)
 		return;
@@ -266,9 +303,9 @@ static void random_pages(struct world *w, const struct request *range, struct ne
 
 		if (c->kind == NEST_PTE_LEAF) {
 			to = (struct cell){ NEST_PTE_NONE, 0, 0, 0 };
-			rc = nest_pt_unmap(&w->f.pt, ia, w->f.page, 0, g);
+			rc = counted(nest_pt_unmap(&w->f.pt, ia, w->f.page, 0, g));
 		} else {
-			rc = nest_pt_map(&w->f.pt, ia, to.pa, w->f.page, to.attr, 0, g);
+			rc = counted(nest_pt_map(&w->f.pt, ia, to.pa, w->f.page, to.attr, 0, g));
 		}
 		if (rc == NEST_E_NOMEM && w->f.a.fail_rest)
 			continue;
@@ -306,11 +343,11 @@ static void step(struct world *w)
 		random_mark(w, &r, g);
 		break;
 	case 14:
-		if (nest_pt_split(&w->f.pt, r.ia, r.size, 0, g) != NEST_OK)
+		if (counted(nest_pt_split(&w->f.pt, r.ia, r.size, 0, g)) != NEST_OK)
 			CHECK(w->f.a.fail_rest);
 		break;
 	case 15:
-		CHECK_RC(nest_pt_merge(&w->f.pt, r.ia, r.size, g),
+		CHECK_RC(counted(nest_pt_merge(&w->f.pt, r.ia, r.size, g)),
 			 shared(w) ? NEST_E_UNSUPPORTED : NEST_OK);
 		break;
 	}
@@ -328,6 +365,19 @@ static void check_all(struct world *w)
 		check_consistent(&w->f);
 }
 
+/* As the table says, not the model: that they agree has been checked. */
+static void add_contents(struct world *w)
+{
+	struct snap s = snap_take(&w->f);
+
+	for (size_t i = 0; i < s.n; i++) {
+		add_to_digest(s.m[i].ia ^ s.m[i].size);
+		add_to_digest(s.m[i].pa ^ plain_attr(s.m[i].attr) ^ s.m[i].mark);
+	}
+	counts.tables += s.outstanding;
+	snap_free(&s);
+}
+
 static unsigned nr_ops = 1000;
 static uint64_t seed0;
 
@@ -336,6 +386,9 @@ static void run(const struct tcase *c)
 	static struct world w;
 	unsigned i;
 
+	if (!counts.name || strcmp(counts.name, c->name) != 0)
+		print_counts();
+	counts.name = c->name;
 	memset(&w, 0, sizeof(w));
 	fix_open(&w.f, c);
 	w.seed = seed0;
@@ -382,6 +435,7 @@ static void run(const struct tcase *c)
 		sync_now(&w);
 	arena_run_deferred(&w.f.a);
 	check_all(&w);
+	add_contents(&w);
 	for (i = 0; i < WINDOWS; i++) {
 		CHECK_OK(nest_pt_unmap(&w.f.pt, w.base[i], w.pages * w.f.page, NEST_UNMAP_SPARSE,
 				       NULL));
@@ -397,6 +451,7 @@ static void random_operations_agree_with_a_flat_model(void **state)
 {
 	(void)state;
 	sweep(SWEEP_DEFAULT_WIDTH, run);
+	print_counts();
 }
 
 static void run_shared(const struct tcase *c)
@@ -413,6 +468,7 @@ static void so_they_do_in_shared_mode(void **state)
 {
 	(void)state;
 	sweep(SWEEP_DEFAULT_WIDTH, run_shared);
+	print_counts();
 }
 
 static void run_plain(const struct tcase *c)
@@ -428,6 +484,7 @@ static void so_they_do_where_the_host_asks_for_nothing(void **state)
 {
 	(void)state;
 	sweep(SWEEP_DEFAULT_WIDTH, run_plain);
+	print_counts();
 }
 
 int main(void)
