@@ -33,6 +33,16 @@ struct tcase tcase_of(const struct nest_format *format, uint32_t features, unsig
 	return c;
 }
 
+const struct nest_format *format_or_skip(const char *name)
+{
+	const struct nest_format *format = nest_format_by_name(name);
+
+	if (!format && !nest_formats[1])
+		skip();
+	CHECK(format != NULL);
+	return format;
+}
+
 static bool legal(const struct tcase *c)
 {
 	static struct arena a;

@@ -124,6 +124,9 @@ void sweep(enum sweep_widths widths, void (*fn)(const struct tcase *c));
 struct tcase tcase_of(const struct nest_format *format, uint32_t features, unsigned ia_bits,
 		      uint32_t flags);
 
+/* That format. A build of one format that lacks it skips the test. */
+const struct nest_format *format_or_skip(const char *name);
+
 /* A table on its arena. */
 struct fix {
 	struct arena a;

@@ -90,7 +90,7 @@ void vmt_open(struct vmt *t, const struct tcase *c)
 
 void vmt_open_named(struct vmt *t, const char *format, uint32_t features)
 {
-	struct tcase c = tcase_of(nest_format_by_name(format), features, 0, 0);
+	struct tcase c = tcase_of(format_or_skip(format), features, 0, 0);
 
 	vmt_open(t, &c);
 }
