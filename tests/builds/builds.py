@@ -143,7 +143,7 @@ def sample(seed):
     return [Build("gcc", "O3"), choice.choice(whole), choice.choice([b for b in builds if b.form])]
 
 
-def command(*words, log=None, environment=None, timeout=600):
+def command(*words, log=None, environment=None, timeout=1800):
     """Run a command to its end. Returns its output; raises Failed."""
     words = [str(word) for word in words]
     try:
@@ -170,6 +170,8 @@ class Tests:
     def __init__(self, folder, pool):
         self.folder = folder
         self.pool = pool
+        self.changed = max(path.stat().st_mtime for place in ("tests", "include", "core")
+                           for path in (TOP / place).rglob("*.[ch]"))
         define = [f'-DNEST_TEST_BINARY_DIR="{folder}"', f'-DNEST_TEST_DTB_DIR="{folder}"']
         unit = sorted((TOP / "tests/unit").glob("*.c"))
         if not HAS_FDT:
@@ -192,8 +194,10 @@ class Tests:
         return self.folder / path.parent.name / f"{path.stem}.o"
 
     def compile(self, path, flags):
-        """One object."""
+        """One object, unless it is newer than all that tests are made of."""
         out = self.object(path)
+        if out.exists() and out.stat().st_mtime > self.changed:
+            return
         out.parent.mkdir(parents=True, exist_ok=True)
         command("gcc", *TEST_FLAGS, *flags, "-c", path, "-o", out)
 

@@ -106,17 +106,17 @@ static volatile uint64_t *word(nest_pa_t frame, unsigned i)
 
 /* ---- The host: one lock around the memory of the suites ---- */
 
-static bool memory_lock;
+static uint32_t memory_lock; /* a word: gcc calls a function to exchange a byte on RISC-V */
 
 static void lock(void)
 {
-	while (__atomic_exchange_n(&memory_lock, true, __ATOMIC_ACQUIRE))
+	while (__atomic_exchange_n(&memory_lock, 1, __ATOMIC_ACQUIRE))
 		;
 }
 
 static void unlock(void)
 {
-	__atomic_store_n(&memory_lock, false, __ATOMIC_RELEASE);
+	__atomic_store_n(&memory_lock, 0, __ATOMIC_RELEASE);
 }
 
 static nest_pa_t pair_alloc(void *ctx, size_t size)

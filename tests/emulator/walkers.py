@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import secrets
+import shutil
 import struct
 import subprocess
 import sys
@@ -95,6 +96,9 @@ MACHINES = (
             uncompared=("s2-4k-42-dirty", "s2-16k-40-accessed", "s1-16k-48-dirty")),
 )
 
+# Machines that have images by the cross gcc, too.
+GCC_ISAS = ("aarch64", "riscv64")
+
 # Of all that is on a console, the lines to tell at once; the rest is in console.log.
 TOLD = ("FAIL", "(above", "walker: ", "probed: ", "deviation ")
 
@@ -126,14 +130,23 @@ class Result:
     ended: bool = False
 
 
-def build(isa, work):
+def images(isa, options):
+    """The folder of an ISA's images, named as its toolchain file: by clang, or by the cross gcc."""
+    by_gcc = isa in GCC_ISAS and options.compiler == "gcc"
+    if isa in GCC_ISAS and options.compiler == "any" and shutil.which(f"{isa}-linux-gnu-gcc"):
+        by_gcc = options.seed % 2 == GCC_ISAS.index(isa)
+    return options.build / (f"{isa}-gcc" if by_gcc else isa)
+
+
+def build(isa, options):
     """Configure and build the images of one ISA; returns an error text or ''."""
-    folder = work / isa
+    folder = images(isa, options)
+    toolchain = f"toolchain-{folder.name}.cmake"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "build.log"
     commands = (
         ["cmake", "-S", str(HERE), "-B", str(folder), "-G", "Ninja", "--toolchain",
-         str(TOP / "cmake" / f"toolchain-{isa}.cmake"), "-DCMAKE_BUILD_TYPE=Release"],
+         str(TOP / "cmake" / toolchain), "-DCMAKE_BUILD_TYPE=Release"],
         ["cmake", "--build", str(folder)])
     with open(log, "w", encoding="utf-8") as out:
         for command in commands:
@@ -155,7 +168,7 @@ def prepare(machine, options, folder):
     parameters.write_bytes(struct.pack("<8sQQQ40s", b"WALKERS", options.seed, options.operations,
                                        options.probes, options.config.encode()))
     subprocess.run(["llvm-objcopy-19", "--update-section", f".walker_params={parameters}",
-                    str(options.build / machine.isa / f"{machine.image}.elf"), str(image)],
+                    str(images(machine.isa, options) / f"{machine.image}.elf"), str(image)],
                    check=True)
     if not machine.bochs:
         return [*machine.command, "-kernel", str(image)]
@@ -276,6 +289,9 @@ def arguments():
                         help="of the random campaign, a machine (ten for each operation)")
     parser.add_argument("--seed", type=lambda text: int(text, 0), metavar="N",
                         help="of the random campaign (a new one each time)")
+    parser.add_argument("--compiler", choices=("any", "clang", "gcc"), default="any",
+                        help=f"what builds the images for {' and '.join(GCC_ISAS)}, the others "
+                        "are by clang (any: one by each, the seed decides which)")
     parser.add_argument("--config", default="", metavar="NAME", help="this configuration alone")
     parser.add_argument("--build", type=pathlib.Path, default=TOP / "build" / "walkers",
                         metavar="DIR", help="where to build and run (build/walkers)")
@@ -320,8 +336,8 @@ def main():
     results = []
     broken = {}
     for isa in dict.fromkeys(m.isa for m in machines):
-        say(f"building for {isa}")
-        if error := build(isa, options.build):
+        say(f"building for {images(isa, options).name}")
+        if error := build(isa, options):
             say(error)
             broken[isa] = error
     good = [m for m in machines if m.isa not in broken]
@@ -334,6 +350,9 @@ def main():
     for r in results:
         if r.failed:
             only = f" --config {options.config}" if options.config else ""
+            if r.machine.isa in GCC_ISAS:
+                by_gcc = images(r.machine.isa, options).name.endswith("-gcc")
+                only += f" --compiler {'gcc' if by_gcc else 'clang'}"
             print(f"\nTo see {r.machine.name} again: ./run walkers {r.machine.name} --seed "
                   f"{options.seed:#x} --operations {options.operations} --probes "
                   f"{options.probes}{only}")
