@@ -170,7 +170,8 @@ class Tests:
     def __init__(self, folder, pool):
         self.folder = folder
         self.pool = pool
-        self.changed = max(path.stat().st_mtime for place in ("tests", "include", "core")
+        places = ("tests/unit", "tests/model", "tests/toy", "include", "core")
+        self.changed = max(path.stat().st_mtime for place in places
                            for path in (TOP / place).rglob("*.[ch]"))
         define = [f'-DNEST_TEST_BINARY_DIR="{folder}"', f'-DNEST_TEST_DTB_DIR="{folder}"']
         unit = sorted((TOP / "tests/unit").glob("*.c"))
