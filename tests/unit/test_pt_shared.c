@@ -384,6 +384,20 @@ static void what_the_host_denies_changes_nothing(void **state)
 	close_shared();
 }
 
+static void a_protect_leaves_the_rest_of_each_page(void **state)
+{
+	(void)state;
+	open_shared(&nest_fmt_ept);
+	CHECK_OK(nest_pt_map(&f.pt, 0, 0x1000000, f.page, NEST_RWX, 0, NULL));
+	CHECK_OK(nest_pt_map(&f.pt, f.page, 0x3000000, f.page, NEST_RX, 0, NULL));
+	CHECK_OK(nest_pt_map(&f.pt, 2 * f.page, 0x5000000, f.page, NEST_RWX, 0, NULL));
+	CHECK_OK(nest_pt_protect(&f.pt, 0, 3 * f.page, 0, NEST_X, 0, NULL));
+	check_maps(&f, 0, 0x1000000, NEST_RW);
+	check_maps(&f, f.page, 0x3000000, NEST_R);
+	check_maps(&f, 2 * f.page, 0x5000000, NEST_RW);
+	close_shared();
+}
+
 /* Another CPU takes a page of the range away, behind where the call has come to. */
 static void in_the_midst(struct arena *a, const struct nest_flush *what)
 {
@@ -473,6 +487,7 @@ int main(void)
 		cmocka_unit_test(a_table_goes_from_under_a_call),
 		cmocka_unit_test(a_page_in_a_table_that_is_not_flushed),
 		cmocka_unit_test(what_the_host_denies_changes_nothing),
+		cmocka_unit_test(a_protect_leaves_the_rest_of_each_page),
 		cmocka_unit_test(a_race_tells_how_far_it_came),
 		cmocka_unit_test(epochs),
 	};
