@@ -12,12 +12,19 @@
 #include <unistd.h>
 
 #include "calls.h"
+#include "vm_report.h"
 
 struct options {
 	uint64_t stores, seed, expect, part, parts;
 	const char *only;
-	bool list;
+	bool list, vm;
 };
+
+/* The cases of the tables, or of the VMs. */
+static unsigned all_cases(const struct options *o, struct setup *list)
+{
+	return o->vm ? vm_report_cases(list) : setup_all(list);
+}
 
 static void add_counts(struct counts *sum, const struct counts *c)
 {
@@ -33,6 +40,11 @@ static void add_counts(struct counts *sum, const struct counts *c)
 	sum->walks += c->walks;
 	sum->accesses += c->accesses;
 	sum->harvested += c->harvested;
+	sum->peers += c->peers;
+	sum->shares += c->shares;
+	sum->refused_peer += c->refused_peer;
+	sum->reserve_changes += c->reserve_changes;
+	sum->from_reserve += c->from_reserve;
 }
 
 static void print_counts(const char *name, const struct counts *c)
@@ -72,6 +84,10 @@ static bool is_complete(const struct counts *c)
 		{ "freed table", c->freed },
 		{ "access by hardware", c->accesses },
 		{ "harvested page", c->harvested },
+		{ "share", c->shares },
+		{ "refused change of what is shared", c->refused_peer },
+		{ "change of a reserve", c->reserve_changes },
+		{ "call that its reserve is enough for", c->from_reserve },
 	};
 	bool complete = true;
 
@@ -91,7 +107,7 @@ static bool is_chosen(const struct options *o, unsigned i, const char *name)
 static int run(const struct options *o)
 {
 	static struct setup list[SETUP_MOST];
-	unsigned n = setup_all(list), chosen = 0;
+	unsigned n = all_cases(o, list), chosen = 0;
 	struct counts all = { 0 }, of_format = { 0 };
 	char name[128];
 
@@ -102,7 +118,11 @@ static int run(const struct options *o)
 	}
 	for (unsigned i = 0; i < n; i++) {
 		setup_name(&list[i], name, sizeof(name));
-		chosen += is_chosen(o, i, name);
+		if (!is_chosen(o, i, name))
+			continue;
+		if (o->vm)
+			list[chosen] = list[i];
+		chosen++;
 	}
 	if (!chosen) {
 		fprintf(stderr, "adversary: no such case has \"%s\" in its name; try --list\n",
@@ -110,6 +130,9 @@ static int run(const struct options *o)
 		return 2;
 	}
 	printf("%u of %u cases, seed %lu\n", chosen, n, (unsigned long)o->seed);
+	if (o->vm)
+		return vm_report(list, chosen, chosen == n, o->seed,
+				 (o->stores + chosen - 1) / chosen);
 	printf("%-18s %9s %8s %8s %9s %9s %8s %8s %11s %9s %9s\n", "format", "calls", "refused",
 	       "no mem", "stores", "checked", "flushes", "freed", "walks", "accesses", "harvested");
 	for (unsigned i = 0; i < n; i++) {
@@ -127,16 +150,21 @@ static int run(const struct options *o)
 		}
 	}
 	print_counts("all", &all);
+	printf("%lu second tables, %lu shares, %lu changes refused to them; %lu changes of "
+	       "reserves, %lu calls by a reserve alone\n",
+	       (unsigned long)all.peers, (unsigned long)all.shares, (unsigned long)all.refused_peer,
+	       (unsigned long)all.reserve_changes, (unsigned long)all.from_reserve);
 	return chosen < n || is_complete(&all) ? 0 : 1;
 }
 
 static void usage(FILE *to)
 {
 	fprintf(to,
-		"usage: adversary [--stores N] [--seed N] [--case TEXT] [--part K/N] [--expect N]\n"
-		"                 [--list]\n\n"
+		"usage: adversary [--vm] [--stores N] [--seed N] [--case TEXT] [--part K/N]\n"
+		"                 [--expect N] [--list]\n\n"
 		"Random operations on every format and feature set under the worst TLB that the\n"
 		"manuals allow; each store is followed by every walk that could come of it.\n\n"
+		"  --vm         calls of nest/vm.h on two VMs, instead of calls on a table\n"
 		"  --stores N   stores to check, of all cases together (50000); each case runs once\n"
 		"               at least\n"
 		"  --seed N     of the random numbers (1); a failure prints the seed that repeats it\n"
@@ -175,6 +203,8 @@ int main(int argc, char **argv)
 		}
 		if (!strcmp(argv[i], "--list")) {
 			o.list = true;
+		} else if (!strcmp(argv[i], "--vm")) {
+			o.vm = true;
 		} else if (!strcmp(argv[i], "--case") && argv[i + 1]) {
 			o.only = argv[++i];
 		} else if (!(!strcmp(argv[i], "--stores") && number(argv[i + 1], &o.stores)) &&
@@ -190,7 +220,7 @@ int main(int argc, char **argv)
 	}
 	if (o.list) {
 		static struct setup list[SETUP_MOST];
-		unsigned n = setup_all(list);
+		unsigned n = all_cases(&o, list);
 		char name[128];
 
 		for (unsigned i = 0; i < n; i++) {

@@ -41,7 +41,7 @@ static unsigned of_kind(const struct world *w, const struct call *c, enum nest_p
 /* Smallest pages over a large range cost time and show little that is new. */
 static bool is_small(struct world *w, const struct call *c)
 {
-	uint64_t pages = c->size / w->page, most = w->input ? 2000 : 20000;
+	uint64_t pages = c->size / w->page, most = w->dice.input ? 2000 : 20000;
 
 	return pages <= 40 || (pages <= most && world_chance(w, 32) == 0);
 }
@@ -437,10 +437,18 @@ static void forget_readonly(struct world *w, const struct call *c)
 	}
 }
 
+/* nest_pt_tables_for() answers for these. */
+static bool needs_tables(const struct call *c)
+{
+	return c->operation == MAP || c->operation == UNMAP || c->operation == PROTECT ||
+	       c->operation == MARK;
+}
+
 static void one_call(struct world *w)
 {
 	struct call c = draw(w);
-	uint64_t stores = w->count.looked_at;
+	uint64_t stores = w->count.looked_at, allocated;
+	bool enough;
 	int err;
 
 	/* Software that keeps the bits itself would take the faults that harvesting makes. */
@@ -457,8 +465,13 @@ static void one_call(struct world *w)
 	if (!c.budget && world_random(w, 8) == 0)
 		w->ram.fail_in = 1 + world_random(w, 5);
 	world_expect(w, c.a, c.b, c.next, breaking(w, &c));
+	enough = needs_tables(&c) && share_has_enough(w, world_ia(w, c.first), c.size, c.flags);
+	allocated = w->ram.allocated;
 	err = make(w, &c);
 	w->ram.fail_in = 0;
+	if (enough && (w->ram.allocated != allocated || err == NEST_E_NOMEM))
+		world_fail(w, "the reserve is not used (%s)", nest_strerror(err));
+	w->count.from_reserve += enough;
 	if (err == NEST_E_NOMEM && w->ram.failed)
 		w->count.short_of_memory++;
 	else if (c.operation == BAD ? !err : err != c.want && !(c.want && err == c.or_else))
@@ -495,4 +508,5 @@ void calls_make(struct world *w)
 	w->gathering = w->reporting = false;
 	if (world_random(w, 2))
 		world_run_deferred(w);
+	share_make(w);
 }

@@ -48,6 +48,7 @@ uint64_t ram_alloc(struct ram *r, size_t size)
 	unsigned n = log2_of(size);
 	uint64_t pa = r->freed[n];
 
+	r->allocated++;
 	if (r->fail_in && --r->fail_in == 0) {
 		r->fail_in = 1;
 		r->failed = true;

@@ -21,7 +21,7 @@ struct ram {
 	uint8_t *seen; /* as walkers saw it at the last sync; `now` itself: they are coherent */
 	uint64_t next;
 	uint64_t freed[RAM_SIZES]; /* lists by log2 of the size: the last freed is the next given */
-	uint64_t outstanding;
+	uint64_t outstanding, allocated; /* blocks now; blocks ever, failed ones as well */
 	uint64_t fail_in; /* the n-th allocation from now fails, and all after it; 0: none */
 	bool failed;      /* one has */
 };

@@ -6,28 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The one that the hooks of the library's stores speak of. */
-static struct world *current;
-
 uint64_t world_chance(struct world *w, uint64_t n)
 {
-	w->random ^= w->random << 13;
-	w->random ^= w->random >> 7;
-	w->random ^= w->random << 17;
-	return n ? (w->random * 0x2545f4914f6cdd1d >> 8) % n : 0;
+	return dice_throw(&w->dice, n);
 }
 
 uint64_t world_random(struct world *w, uint64_t n)
 {
-	uint64_t value = 0;
-
-	if (!w->input)
-		return world_chance(w, n);
-	for (uint64_t left = n; left > 1 && w->input_left; left >>= 8) {
-		value = value << 8 | *w->input++;
-		w->input_left--;
-	}
-	return n ? value % n : 0;
+	return dice_draw(&w->dice, n);
 }
 
 nest_ia_t world_ia(const struct world *w, uint64_t offset)
@@ -41,7 +27,7 @@ nest_ia_t world_ia(const struct world *w, uint64_t offset)
 	return offset;
 }
 
-static uint64_t world_offset(const struct world *w, nest_ia_t ia)
+uint64_t world_offset(const struct world *w, nest_ia_t ia)
 {
 	return ia & (((uint64_t)1 << w->setup.ia_bits) - 1);
 }
@@ -86,7 +72,7 @@ void world_fail(struct world *w, const char *format, ...)
 	va_end(args);
 	fprintf(stderr, "\n");
 	/* What a fuzzer has found can be had again from its input. */
-	if (w->input)
+	if (w->dice.input)
 		abort();
 	fprintf(stderr, "repeat with: --case '%s' --seed %#lx\n", name, (unsigned long)w->seed);
 	exit(1);
@@ -108,8 +94,8 @@ static void tell_probe(struct world *w, unsigned i, const struct mmu_step *a,
 		print_step(b);
 }
 
-static void wrong(void *ctx, unsigned i, const char *what, const struct mmu_step *a,
-		  const struct mmu_step *b)
+void world_wrong(void *ctx, unsigned i, const char *what, const struct mmu_step *a,
+		 const struct mmu_step *b)
 {
 	struct world *w = ctx;
 
@@ -136,7 +122,7 @@ static bool matches(const struct world *w, const struct state *s, uint64_t ia,
 	return e.type == r->type && r->global == ((s->attr & NEST_G) != 0);
 }
 
-static void judge(void *ctx, unsigned i, const struct mmu_step *r)
+void world_judge(void *ctx, unsigned i, const struct mmu_step *r)
 {
 	struct world *w = ctx;
 	const struct segment *s = &w->segment[w->segment_of[i]];
@@ -152,7 +138,7 @@ static void judge(void *ctx, unsigned i, const struct mmu_step *r)
 	}
 	if (r->kind == MMU_TRANSLATION && w->may_be_gone[i])
 		return;
-	wrong(w, i, "neither what was nor what is to be", r, NULL);
+	world_wrong(w, i, "neither what was nor what is to be", r, NULL);
 }
 
 /* ---- The host ---- */
@@ -170,8 +156,10 @@ static void host_free(void *ctx, nest_pa_t pa, size_t size)
 	struct world *w = ctx;
 
 	w->count.freed++;
-	if (!w->closing)
+	if (!w->closing) {
 		tlb_freed(&w->tlb, pa, size);
+		share_freed(w, pa, size);
+	}
 	ram_free(&w->ram, pa, size);
 }
 
@@ -190,7 +178,10 @@ static void host_flush(void *ctx, const struct nest_flush *what)
 	if (!what->all && (!what->size || (what->ia & (w->page - 1))))
 		world_fail(w, "a flush of %#lx bytes at %#lx", (unsigned long)what->size,
 			   (unsigned long)what->ia);
-	tlb_flush(&w->tlb, what->ia, what->all ? 0 : what->size, what->level_mask, what->leaf_only);
+	share_flush(w, what);
+	if (what->vmid == w->pt.vmid)
+		tlb_flush(&w->tlb, what->ia, what->all ? 0 : what->size, what->level_mask,
+			  what->leaf_only);
 }
 
 static void host_sync(void *ctx, const void *va, size_t len)
@@ -219,24 +210,22 @@ void world_run_deferred(struct world *w)
 
 /* ---- Hooks of the library's stores ---- */
 
-void model_storing(const nest_pte_t *p);
-void model_storing(const nest_pte_t *p)
+static void storing(void *ctx, const nest_pte_t *p)
 {
+	struct world *w = ctx;
+
 	/* Far from every probe there is nothing to be seen of it. */
-	if (current && current->hardware_writes &&
-	    world_chance(current, current->is_near ? 4 : 256) == 0)
-		world_access(current, ram_address(&current->ram, p));
+	if (w->hardware_writes && world_chance(w, w->is_near ? 4 : 256) == 0)
+		world_access(w, ram_address(&w->ram, p));
 }
 
-void model_stored(const nest_pte_t *p);
-void model_stored(const nest_pte_t *p)
+static void stored(void *ctx, const nest_pte_t *p)
 {
-	struct world *w = current;
+	struct world *w = ctx;
 
-	if (!w)
-		return;
 	w->count.stores++;
 	w->is_near = tlb_stored(&w->tlb, ram_address(&w->ram, p)) > 0;
+	w->is_near |= share_stored(w, ram_address(&w->ram, p));
 	w->count.looked_at += w->is_near;
 	if (w->is_near && w->hardware_writes && world_chance(w, 16) == 0)
 		world_access(w, 0);
@@ -375,8 +364,8 @@ void world_release(void *ctx, const struct nest_mapping *leaf)
 			continue;
 		for (unsigned k = 0; k < p->count && !mapped; k++) {
 			if (p->kept[k].kind == MMU_PAGE && p->kept[k].pa == pa)
-				wrong(w, i, "a frame is given back that can still be reached",
-				      &p->kept[k], NULL);
+				world_wrong(w, i, "a frame is given back that can still be reached",
+					    &p->kept[k], NULL);
 		}
 		if (w->written[i].is && w->written[i].pa == pa && (leaf->attr & NEST_DIRTY))
 			w->written[i].told = true;
@@ -472,6 +461,7 @@ void world_done(struct world *w, unsigned a, unsigned b, int err, uint64_t looke
 		world_fail(w, "%lu stores, and then: %s",
 			   (unsigned long)(w->count.looked_at - looked_at), nest_strerror(err));
 	tlb_judge(&w->tlb);
+	share_judge(w);
 	for (unsigned i = 0; i < w->tlb.probes; i++) {
 		unsigned k = w->segment_of[i];
 		const struct state *s = &w->segment[k].state;
@@ -498,6 +488,7 @@ void world_synced(struct world *w)
 	}
 	tlb_pause(&w->tlb);
 	tlb_judge(&w->tlb);
+	share_judge(w);
 	for (unsigned i = 0; i < w->tlb.probes; i++) {
 		struct written *d = &w->written[i];
 
@@ -656,7 +647,7 @@ bool world_open(struct world *w, const struct setup *setup, uint64_t seed)
 	w->count = count;
 	w->setup = *setup;
 	w->seed = seed;
-	w->random = seed * 0x9e3779b97f4a7c15 + 1;
+	w->dice = dice_of(seed);
 	w->page = (uint64_t)1 << setup->info.page_shift;
 	w->hardware_writes = setup->features & NEST_FEAT_HW_AD ||
 			     !strcmp(setup->info.name, "npt") ||
@@ -684,8 +675,8 @@ bool world_open(struct world *w, const struct setup *setup, uint64_t seed)
 	if (!w->tlb.mmu)
 		world_fail(w, "no register values for it");
 	w->tlb.ram = &w->ram;
-	w->tlb.judge = judge;
-	w->tlb.wrong = wrong;
+	w->tlb.judge = world_judge;
+	w->tlb.wrong = world_wrong;
 	w->tlb.ctx = w;
 	choose_attrs(w);
 	add_neighbourhood(w);
@@ -693,8 +684,10 @@ bool world_open(struct world *w, const struct setup *setup, uint64_t seed)
 	for (unsigned k = 0; k < w->segments; k++)
 		w->segment[k].seen[0] = w->segment[k].state;
 	add_probes(w);
-	current = w;
+	w->hooks = (struct hooks){ .storing = storing, .stored = stored, .ctx = w };
+	hooks_set(&w->hooks);
 	tlb_judge(&w->tlb);
+	share_open(w);
 	return true;
 }
 
@@ -703,8 +696,9 @@ void world_close(struct world *w)
 	w->count.rounds++;
 	w->count.walks += w->tlb.walks;
 	w->closing = true;
-	current = NULL;
+	hooks_set(NULL);
 	world_run_deferred(w);
+	share_close(w);
 	nest_pt_destroy(&w->pt);
 	world_run_deferred(w);
 	if (w->ram.outstanding)

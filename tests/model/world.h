@@ -9,8 +9,11 @@
 
 #include <nest/nest.h>
 
+#include "dice.h"
+#include "hooks.h"
 #include "ram.h"
 #include "setup.h"
+#include "share.h"
 #include "tlb.h"
 
 enum { WORLD_SEGMENTS = 48, WORLD_STATES = 16, WORLD_DEFERRED = 512, WORLD_ATTRS = 16 };
@@ -49,14 +52,14 @@ enum breaking {
 struct counts {
 	uint64_t rounds, operations, refused, short_of_memory;
 	uint64_t stores, looked_at, flushes, freed, syncs, walks, accesses, harvested;
+	uint64_t peers, shares, refused_peer, reserve_changes, from_reserve;
 };
 
 struct world {
 	struct setup setup;
-	uint64_t seed, random;
-	const uint8_t
-		*input; /* numbers for calls come from here, if not NULL; 0 when it is empty */
-	size_t input_left;
+	uint64_t seed;
+	struct dice dice;
+	struct hooks hooks;
 	struct nest_host host;
 	struct nest_pt pt;
 	struct ram ram;
@@ -86,6 +89,8 @@ struct world {
 		void *arg;
 	} deferred[WORLD_DEFERRED];
 	unsigned nr_deferred;
+	struct peer peer;
+	bool has_peer, is_source; /* others are made; one has been linked to it */
 	bool closing;
 	char doing[128]; /* for messages */
 	struct counts count;
@@ -101,6 +106,7 @@ _Noreturn void world_fail(struct world *w, const char *format, ...)
 uint64_t world_random(struct world *w, uint64_t n);
 /* The same, for what is not the caller's: never taken from the input. */
 uint64_t world_chance(struct world *w, uint64_t n);
+uint64_t world_offset(const struct world *w, nest_ia_t ia);
 nest_ia_t world_ia(const struct world *w, uint64_t offset);
 
 /*
@@ -110,6 +116,10 @@ nest_ia_t world_ia(const struct world *w, uint64_t offset);
 void world_expect(struct world *w, unsigned a, unsigned b, const struct state *next,
 		  enum breaking breaking);
 void world_done(struct world *w, unsigned a, unsigned b, int err, uint64_t looked_at);
+/* May probe i meet that? For TLBs. */
+void world_judge(void *ctx, unsigned i, const struct mmu_step *r);
+void world_wrong(void *ctx, unsigned i, const char *what, const struct mmu_step *a,
+		 const struct mmu_step *b);
 /* What was gathered is synced: only what is now may be seen from now on. */
 void world_synced(struct world *w);
 /* Hardware makes an access by a random probe, or by one whose entry is at pa. */
