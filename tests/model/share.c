@@ -174,7 +174,7 @@ static void share(struct world *w)
 	world_run_deferred(w);
 	outstanding = w->ram.outstanding;
 	p->linking = true;
-	err = nest_pt_share(&p->pt, &w->pt, world_ia(w, first), size + off);
+	err = nest_pt_share(&p->pt, &w->pt, world_ia(w, first), size - off);
 	p->linking = false;
 	w->ram.fail_in = 0;
 	if (err != want && !(err == NEST_E_NOMEM && w->ram.failed && !want))
