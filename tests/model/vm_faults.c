@@ -350,10 +350,15 @@ static struct nest_fault draw_fault(struct vm *v, unsigned mode)
 {
 	static const nest_attr_t accesses[] = { NEST_R, NEST_W, NEST_X, NEST_RW };
 	struct vm_world *w = v->w;
-	unsigned i = (unsigned)vm_random(w, v->tlb.probes), page = v->page_of[i];
-	const struct tlb_probe *p = &v->tlb.probe[i];
+	unsigned i = (unsigned)vm_random(w, v->tlb.probes), page;
+	const struct tlb_probe *p;
 	struct nest_fault f = { .gpa_exact = vm_random(w, 2), .gpa_valid = vm_random(w, 32) > 0 };
 
+	/* More often where there is a region. */
+	for (unsigned tries = 0; tries < 3 && !zone_at(v, v->page_of[i]); tries++)
+		i = (unsigned)vm_random(w, v->tlb.probes);
+	page = v->page_of[i];
+	p = &v->tlb.probe[i];
 	f.access = accesses[vm_random(w, 4)];
 	f.gpa = p->ia;
 	/* One in two as a CPU would report it; the others are stale, early, or wrong. */

@@ -88,6 +88,9 @@ void vm_call_add_ram(struct vm *v)
 	int err;
 
 	vm_draw_range(w, &z.a, &z.b);
+	/* Blocks need room. */
+	if ((z.b - z.a) * w->page < w->block)
+		vm_draw_range(w, &z.a, &z.b);
 	z.type = flags & NEST_VM_READONLY ? NEST_REGION_ROM : NEST_REGION_RAM;
 	z.attr = ram_attr(w, flags);
 	if (vm_random(w, 3)) {
