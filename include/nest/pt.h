@@ -14,8 +14,8 @@
  * one entry go on one after the other: one retries, a bounded number of times, and then returns
  * NEST_E_BUSY: every call but init, destroy and the answers about geometry can. A range is not one
  * atomic step: if another CPU changes the same pages meanwhile, an error may come in the midst,
- * with the pages before it done (the resumable forms tell how many). A call for one smallest page is
- * done or not done, and so is a map of one larger page with NEST_MAP_ATOMIC. Without that flag a
+ * with the pages before it done (the resumable forms tell how many). A call for one smallest page
+ * is done or not done, and so is a map of one larger page with NEST_MAP_ATOMIC. Without that flag a
  * larger page is mapped page by page, as a range, where a table stands when the call begins, also
  * an empty one; if a table comes there later, the call changes nothing and returns NEST_E_BUSY.
  * Every call syncs its gather before it returns. Tables stay: no block takes the place of one.
@@ -164,8 +164,8 @@ void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid);
  * NEST_MAP_SKIP_MAPPED and NEST_MAP_KEEP_MARKS.
  * A block is put in place of a table that is not empty in exclusive mode, unless the library was
  * compiled for size without contiguous groups; elsewhere its pages are replaced one by one.
- * NEST_MAP_REPLACE: where the frame stays the same, the page stays accessed and dirty, as far as the
- * new attributes can say so (dirty needs NEST_W and NEST_DBM on AArch64, NEST_W on LoongArch).
+ * NEST_MAP_REPLACE: where the frame stays the same, the page stays accessed and dirty, as far as
+ * the new attributes can say so (dirty needs NEST_W and NEST_DBM on AArch64, NEST_W on LoongArch).
  * A larger page in place of smaller ones is accessed and dirty if one is whose frame stays, and is
  * both where hardware sets them. Where the change needs a break (memory types on AArch64), all
  * replaced pages of a table are, if one is.
