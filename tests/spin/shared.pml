@@ -5,15 +5,22 @@
  * Run it by tests/spin/check.sh.
  *
  * The table: one entry above, `up`, for two pages; it holds nothing, a block for both, or a pointer
- * to a table of two entries. Each CPU makes OPS calls, any of: fault a page in, map the block,
- * unmap a page (which splits the block, and removes a table that has become empty), take the right
- * to write from a page.
+ * to a table of two entries. CPU 0 makes OPS0 calls and CPU 1 OPS1, any of: fault a page in, fault
+ * with a provider that gives a block, unmap a page (which splits the block, and removes a table that
+ * has become empty), take the right to write from a page.
+ *
+ * A provider's block is asked for when the fault has seen nothing in its place, and is mapped by one
+ * store or not at all (NEST_MAP_ATOMIC): if a table stands there by now, even an empty one, the
+ * fault gives the block back, and the guest tries again. With PAGE_BY_PAGE the model has the rule
+ * that was there before: where the table looks empty, the pages are mapped one after the other, and
+ * the whole block is given back if that ends half-way. check.sh sees that this is found.
  *
  * The walker keeps what it has found (translations of both sizes, a pointer to a table) until a
  * flush takes it away, and uses it at any moment. A flush waits for a walk that is on its way.
  *
  * What must hold, of the invariants in the design:
- *   - nothing that a walker may use leads to a frame that has been released, nor writes by a right
+ *   - nothing that a walker may use leads to a frame that has been released or given back to the
+ *     provider, nor writes by a right
  *     that has been taken away (old, new, or nothing; write, then invalidate, then reuse);
  *   - when a fault has mapped a page, nothing else is used for it, and until a call takes it out,
  *     an access to it does not fault, whatever the other CPU does to its neighbour;
@@ -22,12 +29,15 @@
  *   - in the end every frame is either mapped or released, every table linked or free: nothing is
  *     lost when calls meet.
  */
-#ifndef OPS
-#define OPS 2
+#ifndef OPS0
+#define OPS0 2
+#endif
+#ifndef OPS1
+#define OPS1 2
 #endif
 #define CPUS 2
 #define TABLES 4
-#define FRAMES (CPUS * OPS)
+#define FRAMES (OPS0 + OPS1)
 
 /* Values of entries: nothing, locked, a table, a page or block of frame f (writable or not). */
 #define ABSENT   0
@@ -116,7 +126,7 @@ inline leave(me)
 /* Mapped: from now on, and not only later, nothing else may be used. */
 #define MAPPED(p, f) assert(!ok || (!tlb_block && (!tlb[p] || FRAME(tlb[p]) == f))); steady[p] = steady[p] || ok
 
-/* A page that nobody has mapped: by a new table, or in the one that is there. */
+/* A page that nobody has mapped: by a new table, or in the one that is there. ok: f is mapped. */
 inline fault(p, f)
 {
 	do
@@ -132,14 +142,14 @@ inline fault(p, f)
 			:: ok -> break
 			:: else -> mapped[2 * f + p] = false; put_table(t)
 			fi
-		:: IS_PAGE(e) -> break
+		:: IS_PAGE(e) -> ok = false; break
 		:: IS_TABLE(e) ->
 			t = e - 10;
 			assert(!is_free[t]);
 			e = entry[2 * t + p];
 			if
 			:: e == BUSY -> skip
-			:: IS_PAGE(e) -> break
+			:: IS_PAGE(e) -> ok = false; break
 			:: e == ABSENT ->
 				mapped[2 * f + p] = true;
 				assert(!is_free[t]);
@@ -153,13 +163,51 @@ inline fault(p, f)
 	od
 }
 
-inline map_block(f)
+/* The pages of a block, one after the other, in a table where the first pass has seen nothing. */
+inline map_pages(f)
 {
-	d_step { mapped[2 * f] = true; mapped[2 * f + 1] = true }
-	CAS(up, ABSENT, PAGE(f), ok);
+	t = e - 10;
+	assert(!is_free[t]);
+	ok = (entry[2 * t] == ABSENT);
+	ok = ok && (entry[2 * t + 1] == ABSENT);
 	if
-	:: ok
-	:: else -> d_step { mapped[2 * f] = false; mapped[2 * f + 1] = false }
+	:: ok ->
+		fault(0, f);
+		if
+		:: ok -> fault(1, f)
+		:: else
+		fi
+	:: else
+	fi
+}
+
+inline fault_block(f)
+{
+	e = up;
+	if
+	:: e == ABSENT ->
+		/* The provider gives the block, which takes its time. */
+		d_step { mapped[2 * f] = true; mapped[2 * f + 1] = true }
+		e = up;
+		ok = false;
+		if
+		:: e == ABSENT -> CAS(up, ABSENT, PAGE(f), ok)
+#ifdef PAGE_BY_PAGE
+		:: IS_TABLE(e) -> map_pages(f)
+#endif
+		:: else
+		fi;
+		if
+		:: ok
+		:: else ->
+			d_step {
+				mapped[2 * f] = false;
+				mapped[2 * f + 1] = false;
+				released[2 * f] = true;
+				released[2 * f + 1] = true
+			}
+		fi
+	:: else
 	fi
 }
 
@@ -290,13 +338,13 @@ proctype cpu(byte me)
 	bool ok;
 
 	do
-	:: op < OPS ->
-		f = me * OPS + op;
+	:: op < (me -> OPS1 : OPS0) ->
+		f = me * OPS0 + op;
 		enter(me);
 		if
 		:: fault(0, f)
 		:: fault(1, f)
-		:: map_block(f)
+		:: fault_block(f)
 		:: unmap(0)
 		:: unmap(1)
 		:: protect(0)
