@@ -7,24 +7,18 @@
  * use it. What they use must be alive, must belong to the page, and must have no right that has
  * been taken away.
  *
- * Before every store to a live table a thread may lose its CPU, so that others come between.
- *
- * Tables are single heap blocks, and freed for good, so that the address sanitizer sees who still
- * reads one; the thread sanitizer sees what is not atomic.
+ * Before every store to a live table a thread may lose its CPU, so that others come between. ASan
+ * sees who still reads a table that is free; TSan sees what is not atomic.
  */
-#include <nest/nest.h>
+#include "common.h"
 
-#include <pthread.h>
 #include <sched.h>
-#include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MOST_WORKERS = 8, READERS = 2, CPUS = MOST_WORKERS + 1 };
-enum { WINDOW = 1024, RUN = 4, GENERATIONS = 4, KEPT = 32 };
+enum { WINDOW = 1024, RUN = 4, GENERATIONS = 4 };
 /*
  * The window: pages of many owners, across the border of two tables. Few: so few pages in each of
  * some tables that these come and go all the time. Blocks: of one owner each, mapped as a whole and
@@ -56,22 +50,10 @@ struct area {
 	atomic_uint *steady;
 };
 
-/* A TLB, and its CPU's walker. */
+/* A CPU that only walks. */
 struct reader {
-	pthread_mutex_t lock; /* held while a translation is made and used: a flush waits for it */
-	struct {
-		nest_ia_t ia;
-		uint64_t size;
-		nest_pa_t pa;
-		nest_attr_t attr;
-		unsigned level;
-	} kept[KEPT];
-	/* Walk cache: tables of level 0. */
-	struct {
-		nest_ia_t ia;
-		nest_pa_t table; /* 0: none */
-	} near[KEPT];
-	uint64_t random, walks, found;
+	struct tlb tlb;
+	uint64_t walks, found;
 };
 
 struct worker {
@@ -81,9 +63,8 @@ struct worker {
 
 static struct {
 	const struct nest_format *format;
-	uint32_t features;
 	uint64_t page, span;
-	unsigned workers, levels;
+	unsigned workers;
 	struct nest_pt pt;
 	struct nest_epoch epoch;
 	struct nest_epoch_slot slot[CPUS];
@@ -93,65 +74,9 @@ static struct {
 	nest_attr_t attr;
 	uint64_t calls_each;
 	atomic_uint running;
-	atomic_long tables;
 } w;
 
-__attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fprintf(stderr, "stress: %s: ", nest_format_name(w.format));
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
-	va_end(args);
-	exit(1);
-}
-
-static uint64_t below(uint64_t *random, uint64_t n)
-{
-	*random ^= *random << 13;
-	*random ^= *random >> 7;
-	*random ^= *random << 17;
-	return (*random >> 16) % n;
-}
-
-/* NEST_BEFORE_STORE_HOOK */
-void stress_storing(const nest_pte_t *p);
-void stress_storing(const nest_pte_t *p)
-{
-	static _Thread_local uint64_t random;
-
-	if (!random)
-		random = (uint64_t)(uintptr_t)&random;
-	(void)p;
-	if (below(&random, 32) == 0)
-		sched_yield();
-	else if (below(&random, 1024) == 0)
-		nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
-}
-
 /* ---- The host ---- */
-
-static nest_pa_t host_alloc(void *ctx, size_t size)
-{
-	void *p = aligned_alloc(size, size);
-
-	(void)ctx;
-	if (!p)
-		return NEST_PA_NONE;
-	atomic_fetch_add(&w.tables, 1);
-	return (nest_pa_t)(uintptr_t)p;
-}
-
-static void host_free(void *ctx, nest_pa_t pa, size_t size)
-{
-	(void)ctx;
-	atomic_fetch_sub(&w.tables, 1);
-	/* No walker knows these. */
-	memset((void *)(uintptr_t)pa, 0xff, size);
-	free((void *)(uintptr_t)pa);
-}
 
 static void host_defer(void *ctx, void (*fn)(void *arg), void *arg)
 {
@@ -159,36 +84,16 @@ static void host_defer(void *ctx, void (*fn)(void *arg), void *arg)
 	nest_epoch_defer(&w.epoch, fn, arg);
 }
 
-/*
- * Ask every CPU to drop what it keeps of a range, and wait until it has. To the letter: leaves of
- * the levels that are named, and pointers to tables only if they are not to stay.
- */
-static bool touches(const struct nest_flush *what, nest_ia_t ia, uint64_t size)
-{
-	return what->all || (ia < what->ia + what->size && what->ia < ia + size);
-}
-
 static void host_flush(void *ctx, const struct nest_flush *what)
 {
 	(void)ctx;
 	sched_yield();
-	for (unsigned r = 0; r < READERS; r++) {
-		struct reader *reader = &w.reader[r];
-
-		pthread_mutex_lock(&reader->lock);
-		for (unsigned i = 0; i < KEPT; i++) {
-			if (touches(what, reader->kept[i].ia, reader->kept[i].size) &&
-			    (what->level_mask >> reader->kept[i].level & 1))
-				reader->kept[i].size = 0;
-			if (touches(what, reader->near[i].ia, w.span) && !what->leaf_only)
-				reader->near[i].table = 0;
-		}
-		pthread_mutex_unlock(&reader->lock);
-	}
+	for (unsigned r = 0; r < READERS; r++)
+		tlb_flush(&w.reader[r].tlb, &w.pt, what);
 }
 
 static const struct nest_host host = {
-	.alloc = host_alloc, .free = host_free, .tlb_flush = host_flush, .defer = host_defer
+	.alloc = stress_alloc, .free = stress_free, .tlb_flush = host_flush, .defer = host_defer
 };
 
 /* ---- Readers ---- */
@@ -210,7 +115,7 @@ static struct area *area_of(nest_ia_t ia, uint64_t *page)
 		if (ia >= a->base && *page < a->pages && ia_of(a, *page) == ia)
 			return a;
 	}
-	fail("%#lx is nobody's", (unsigned long)ia);
+	stress_fail("%#lx is nobody's", (unsigned long)ia);
 }
 
 static atomic_uint *may_of(struct area *a, uint64_t page, unsigned generation)
@@ -241,86 +146,41 @@ static void use(nest_ia_t ia, nest_pa_t pa, nest_attr_t attr)
 	unsigned generation = (unsigned)((pa - ia) >> GENERATION_SHIFT), may;
 
 	if (generation >= GENERATIONS || frame_of(a, page, generation) != pa)
-		fail("%#lx leads to %#lx, which was never mapped there", (unsigned long)ia,
-		     (unsigned long)pa);
+		stress_fail("%#lx leads to %#lx, which was never mapped there", (unsigned long)ia,
+			    (unsigned long)pa);
 	may = atomic_load(may_of(a, page, generation));
 	if (!may)
-		fail("%#lx leads to %#lx after that was released", (unsigned long)ia,
-		     (unsigned long)pa);
+		stress_fail("%#lx leads to %#lx after that was released", (unsigned long)ia,
+			    (unsigned long)pa);
 	if (attr & RIGHTS & ~may)
-		fail("%#lx has rights %#x, of which %#x were taken away", (unsigned long)ia,
-		     attr & RIGHTS, attr & RIGHTS & ~may);
-}
-
-/* From the root, or from a table of level 0 that was found before. */
-static bool walk(struct reader *r, nest_ia_t ia, struct nest_pte_info *info, unsigned *found)
-{
-	nest_pa_t table = nest_pt_root(&w.pt);
-	unsigned from = w.levels, n = (unsigned)below(&r->random, KEPT);
-
-	if (r->near[n].table && ia - r->near[n].ia < w.span) {
-		table = r->near[n].table;
-		from = 1;
-	}
-	for (unsigned level = from; level-- > 0;) {
-		unsigned shift = nest_pt_shift(&w.pt, level);
-		uint64_t bits = level + 1 == w.levels ? 0
-						      : nest_pt_shift(&w.pt, level + 1) -
-								nest_pt_shift(&w.pt, level);
-		uint64_t i = ia >> shift & (bits ? ((uint64_t)1 << bits) - 1 : ~(uint64_t)0);
-		const nest_pte_t *t = (const nest_pte_t *)(uintptr_t)table;
-		nest_pte_t e = __atomic_load_n(&t[i], __ATOMIC_ACQUIRE);
-
-		if (nest_pte_decode(w.format, level, w.features, e, info) != NEST_OK)
-			fail("%#lx: no walker knows %#lx at level %u", (unsigned long)ia,
-			     (unsigned long)e, level);
-		if (info->kind == NEST_PTE_RESERVED)
-			fail("%#lx: %#lx at level %u is misconfigured", (unsigned long)ia,
-			     (unsigned long)e, level);
-		*found = level;
-		if (info->kind == NEST_PTE_LEAF)
-			return true;
-		if (info->kind != NEST_PTE_TABLE)
-			return false;
-		table = info->pa;
-		if (level == 1) {
-			r->near[n].table = table;
-			r->near[n].ia = ia & ~(w.span - 1);
-		}
-	}
-	return false;
+		stress_fail("%#lx has rights %#x, of which %#x were taken away", (unsigned long)ia,
+			    attr & RIGHTS, attr & RIGHTS & ~may);
 }
 
 static void *reader_main(void *arg)
 {
 	struct reader *r = arg;
+	struct tlb *t = &r->tlb;
 
 	while (atomic_load(&w.running)) {
-		struct area *a = &w.area[below(&r->random, AREAS)];
-		nest_ia_t ia = ia_of(a, below(&r->random, a->pages));
-		unsigned i = (unsigned)below(&r->random, KEPT), since = steady(ia);
-		struct nest_pte_info info;
-		unsigned level;
+		struct area *a = &w.area[stress_below(&t->random, AREAS)];
+		nest_ia_t ia = ia_of(a, stress_below(&t->random, a->pages));
+		unsigned i = (unsigned)stress_below(&t->random, TLB_KEPT), since = steady(ia);
+		struct walk at;
 
-		pthread_mutex_lock(&r->lock);
-		if (r->kept[i].size && below(&r->random, 2)) {
-			uint64_t off = below(&r->random, r->kept[i].size / w.page) * w.page;
+		pthread_mutex_lock(&t->lock);
+		if (t->kept[i].size && stress_below(&t->random, 2)) {
+			uint64_t off = stress_below(&t->random, t->kept[i].size / w.page) * w.page;
 
-			use(r->kept[i].ia + off, r->kept[i].pa + off, r->kept[i].attr);
-		} else if (r->walks++, walk(r, ia, &info, &level)) {
-			const uint64_t size = (uint64_t)1 << nest_pt_shift(&w.pt, level);
-
+			use(t->kept[i].ia + off, t->kept[i].pa + off, t->kept[i].attr);
+		} else if (r->walks++, tlb_walk(t, &w.pt, ia, &at)) {
 			r->found++;
-			use(ia, info.pa + (ia & (size - 1)), info.attr);
-			r->kept[i].ia = ia & ~(size - 1);
-			r->kept[i].pa = info.pa;
-			r->kept[i].size = size;
-			r->kept[i].attr = info.attr;
-			r->kept[i].level = level;
+			tlb_keep(t, i, &w.pt, ia, &at);
+			use(ia, at.info.pa + (ia - t->kept[i].ia), at.info.attr);
 		} else if ((since & 1) && steady(ia) == since) {
-			fail("%#lx faults, and nobody unmaps it", (unsigned long)ia);
+			stress_fail("%#lx faults, and nobody unmaps it", (unsigned long)ia);
 		}
-		pthread_mutex_unlock(&r->lock);
+		pthread_mutex_unlock(&t->lock);
 		if (!(r->walks % 64))
 			sched_yield();
 	}
@@ -338,24 +198,24 @@ struct range {
 static struct range draw(struct worker *k)
 {
 	struct range r = { .a = &w.area[DENSE] };
-	unsigned which = (unsigned)below(&k->random, 8);
+	unsigned which = (unsigned)stress_below(&k->random, 8);
 
 	if (which == 0 && FIRST_BLOCK + k->id < AREAS) {
 		r.a = &w.area[FIRST_BLOCK + k->id];
-		r.n = 1 + below(&k->random, 24);
-		r.from = below(&k->random, r.a->pages - r.n);
-		if (below(&k->random, 2) == 0)
+		r.n = 1 + stress_below(&k->random, 24);
+		r.from = stress_below(&k->random, r.a->pages - r.n);
+		if (stress_below(&k->random, 2) == 0)
 			r.from = 0, r.n = r.a->pages;
 		return r;
 	}
 	if (which < 6) {
 		r.a = &w.area[FEW];
-		r.from = below(&k->random, r.a->pages / w.workers) * w.workers + k->id;
+		r.from = stress_below(&k->random, r.a->pages / w.workers) * w.workers + k->id;
 		r.n = 1;
 		return r;
 	}
-	r.from = (below(&k->random, WINDOW / RUN / w.workers) * w.workers + k->id) * RUN;
-	r.n = 1 + below(&k->random, RUN);
+	r.from = (stress_below(&k->random, WINDOW / RUN / w.workers) * w.workers + k->id) * RUN;
+	r.n = 1 + stress_below(&k->random, RUN);
 	return r;
 }
 
@@ -432,19 +292,22 @@ static int insist(struct worker *k, const struct range *r, const struct argument
 static void must(const struct range *r, const char *what, int err, int want)
 {
 	if (err != want)
-		fail("%s of %lu pages at %#lx: \"%s\", not \"%s\"", what, (unsigned long)r->n,
-		     (unsigned long)ia_of(r->a, r->from), nest_strerror(err), nest_strerror(want));
+		stress_fail("%s of %lu pages at %#lx: \"%s\", not \"%s\"", what,
+			    (unsigned long)r->n, (unsigned long)ia_of(r->a, r->from),
+			    nest_strerror(err), nest_strerror(want));
 }
 
 static void do_map(struct worker *k, const struct range *r)
 {
 	static const uint32_t how[] = { 0, 0, NEST_MAP_REPLACE, NEST_MAP_SKIP_MAPPED };
-	struct arguments x = { .call = MAP, .attr = w.attr, .flags = how[below(&k->random, 4)] };
-	unsigned generation = (unsigned)below(&k->random, GENERATIONS);
+	struct arguments x = { .call = MAP,
+			       .attr = w.attr,
+			       .flags = how[stress_below(&k->random, 4)] };
+	unsigned generation = (unsigned)stress_below(&k->random, GENERATIONS);
 	bool refused = !x.flags && kinds(r, NEST_PTE_LEAF);
 	int err;
 
-	if (below(&k->random, 2))
+	if (stress_below(&k->random, 2))
 		x.attr &= ~NEST_X;
 	/* Frames that none of these pages has now: that of a page must die with it. */
 	for (uint64_t i = 0; i < r->n && !refused; i++) {
@@ -473,7 +336,7 @@ static void do_map(struct worker *k, const struct range *r)
 static void do_unmap(struct worker *k, const struct range *r)
 {
 	struct arguments x = { .call = UNMAP,
-			       .flags = below(&k->random, 2) ? NEST_UNMAP_SPARSE : 0 };
+			       .flags = stress_below(&k->random, 2) ? NEST_UNMAP_SPARSE : 0 };
 	bool refused = !x.flags && kinds(r, NEST_PTE_LEAF) < r->n;
 	int err = insist(k, r, &x);
 
@@ -487,11 +350,11 @@ static void do_unmap(struct worker *k, const struct range *r)
 static void do_protect(struct worker *k, const struct range *r)
 {
 	struct arguments x = { .call = PROTECT,
-			       .flags = below(&k->random, 2) ? NEST_UNMAP_SPARSE : 0 };
+			       .flags = stress_below(&k->random, 2) ? NEST_UNMAP_SPARSE : 0 };
 	bool refused = !x.flags && kinds(r, NEST_PTE_LEAF) < r->n;
 	int err;
 
-	if (below(&k->random, 2))
+	if (stress_below(&k->random, 2))
 		x.set = NEST_X;
 	else
 		x.clear = NEST_X;
@@ -509,7 +372,7 @@ static void do_protect(struct worker *k, const struct range *r)
 
 static void do_mark(struct worker *k, const struct range *r)
 {
-	struct arguments x = { .call = MARK, .mark = below(&k->random, NEST_MARK_MAX) };
+	struct arguments x = { .call = MARK, .mark = stress_below(&k->random, NEST_MARK_MAX) };
 	bool refused = kinds(r, NEST_PTE_LEAF);
 	int err = insist(k, r, &x);
 
@@ -543,26 +406,27 @@ static void check(struct worker *k, const struct range *r)
 
 		if ((err == NEST_OK) != (c->kind == NEST_PTE_LEAF) || m.kind != c->kind ||
 		    m.mark != c->mark)
-			fail("%#lx is of kind %u, not %u", (unsigned long)ia, m.kind, c->kind);
+			stress_fail("%#lx is of kind %u, not %u", (unsigned long)ia, m.kind,
+				    c->kind);
 		if (!err && (m.pa != frame_of(r->a, r->from + i, c->generation) ||
 			     ((m.attr ^ c->attr) & RIGHTS)))
-			fail("%#lx leads to %#lx with %#x, not to generation %u with %#x",
-			     (unsigned long)ia, (unsigned long)m.pa, m.attr, c->generation,
-			     c->attr);
+			stress_fail("%#lx leads to %#lx with %#x, not to generation %u with %#x",
+				    (unsigned long)ia, (unsigned long)m.pa, m.attr, c->generation,
+				    c->attr);
 	}
 }
 
 /* What changes no translation may be done to anybody's pages. */
 static void meddle(struct worker *k)
 {
-	struct area *a = &w.area[below(&k->random, AREAS)];
-	uint64_t n = 1 + below(&k->random, a->in_table < 64 ? a->in_table : 64);
-	nest_ia_t ia = ia_of(a, below(&k->random, a->pages / a->in_table) * a->in_table +
-					below(&k->random, a->in_table - n + 1));
+	struct area *a = &w.area[stress_below(&k->random, AREAS)];
+	uint64_t n = 1 + stress_below(&k->random, a->in_table < 64 ? a->in_table : 64);
+	nest_ia_t ia = ia_of(a, stress_below(&k->random, a->pages / a->in_table) * a->in_table +
+					stress_below(&k->random, a->in_table - n + 1));
 	int err = NEST_OK;
 
 	nest_epoch_enter(&w.epoch, k->id);
-	switch (below(&k->random, 4)) {
+	switch (stress_below(&k->random, 4)) {
 	case 0:
 		err = nest_pt_split(&w.pt, ia, n * w.page, 0, NULL);
 		break;
@@ -578,14 +442,14 @@ static void meddle(struct worker *k)
 
 			if (nest_pt_query(&w.pt, ia + i * w.page, &m) == NEST_OK &&
 			    (m.pa & (((nest_pa_t)1 << GENERATION_SHIFT) - 1)) != ia + i * w.page)
-				fail("%#lx leads to %#lx", (unsigned long)(ia + i * w.page),
-				     (unsigned long)m.pa);
+				stress_fail("%#lx leads to %#lx", (unsigned long)(ia + i * w.page),
+					    (unsigned long)m.pa);
 		}
 	}
 	nest_epoch_exit(&w.epoch, k->id);
 	k->calls++;
 	if (err && err != NEST_E_BUSY && err != NEST_E_UNSUPPORTED)
-		fail("a call on others' pages: \"%s\"", nest_strerror(err));
+		stress_fail("a call on others' pages: \"%s\"", nest_strerror(err));
 }
 
 /* The owner of these pages begins to change them; it has done so. */
@@ -612,7 +476,7 @@ static void *worker_main(void *arg)
 
 		unsettle(&r);
 		/* More goes than comes, so that tables become empty. */
-		switch (below(&k->random, 16)) {
+		switch (stress_below(&k->random, 16)) {
 		case 0:
 		case 1:
 		case 2:
@@ -653,7 +517,7 @@ static void open_area(struct area *a, nest_ia_t base, uint64_t pages, uint64_t i
 	a->may = calloc(pages * GENERATIONS, sizeof(*a->may));
 	a->steady = calloc(pages, sizeof(*a->steady));
 	if (!a->cell || !a->may || !a->steady)
-		fail("no memory");
+		stress_fail("no memory");
 }
 
 static void run(const struct nest_format *format, uint32_t features, unsigned workers,
@@ -670,16 +534,15 @@ static void run(const struct nest_format *format, uint32_t features, unsigned wo
 
 	memset(&w, 0, sizeof(w));
 	w.format = format;
-	w.features = features;
+	stress_format = nest_format_name(format);
 	w.workers = workers;
 	w.calls_each = calls / workers;
 	if (nest_format_describe(format, features, &info) != NEST_OK ||
 	    nest_epoch_init(&w.epoch, w.slot, CPUS) != NEST_OK ||
 	    nest_pt_init(&w.pt, &config) != NEST_OK)
-		fail("init");
-	empty = atomic_load(&w.tables);
+		stress_fail("init");
+	empty = atomic_load(&stress_tables);
 	w.page = (uint64_t)1 << info.page_shift;
-	w.levels = nest_pt_levels(&w.pt);
 	w.span = (uint64_t)1 << nest_pt_shift(&w.pt, 1);
 	w.attr = NEST_RWX | NEST_ACCESSED | NEST_DIRTY;
 	if (nest_pte_leaf(format, 0, features, 0, w.attr, &e) != NEST_OK)
@@ -690,16 +553,16 @@ static void run(const struct nest_format *format, uint32_t features, unsigned wo
 		open_area(&w.area[b], (2 + b) * w.span, w.span / w.page, w.span / w.page);
 	atomic_store(&w.running, 1);
 	for (unsigned i = 0; i < READERS; i++) {
-		w.reader[i].random = seed * 77 + i + 1;
-		pthread_mutex_init(&w.reader[i].lock, NULL);
+		w.reader[i].tlb.random = seed * 77 + i + 1;
+		pthread_mutex_init(&w.reader[i].tlb.lock, NULL);
 		if (pthread_create(&reader[i], NULL, reader_main, &w.reader[i]))
-			fail("no thread");
+			stress_fail("no thread");
 	}
 	for (unsigned i = 0; i < workers; i++) {
 		w.worker[i].id = i;
 		w.worker[i].random = seed * 131 + i + 1;
 		if (pthread_create(&worker[i], NULL, worker_main, &w.worker[i]))
-			fail("no thread");
+			stress_fail("no thread");
 	}
 	for (unsigned i = 0; i < workers; i++) {
 		pthread_join(worker[i], NULL);
@@ -733,11 +596,11 @@ static void run(const struct nest_format *format, uint32_t features, unsigned wo
 	}
 	for (unsigned i = 0; i < 3; i++)
 		(void)nest_epoch_poll(&w.epoch, 0);
-	if (atomic_load(&w.tables) != empty)
-		fail("%ld tables are left, not %ld", atomic_load(&w.tables), empty);
+	if (atomic_load(&stress_tables) != empty)
+		stress_fail("%ld tables are left, not %ld", atomic_load(&stress_tables), empty);
 	nest_pt_destroy(&w.pt);
-	if (atomic_load(&w.tables))
-		fail("%ld tables are not given back", atomic_load(&w.tables));
+	if (atomic_load(&stress_tables))
+		stress_fail("%ld tables are not given back", atomic_load(&stress_tables));
 	printf("%-17s features 0x%-6x %u workers: %8lu calls, %6lu had to wait; %9lu walks, %8lu "
 	       "found a page\n",
 	       nest_format_name(format), features, workers, (unsigned long)made,
@@ -765,6 +628,7 @@ int main(int argc, char **argv)
 	unsigned workers = 0, runs = 0;
 	const char *only = NULL;
 
+	stress_program = "stress";
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--help")) {
 			usage();
