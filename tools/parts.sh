@@ -6,7 +6,7 @@
 # Name, sets that it belongs to, minutes on two quiet CPUs, what it does.
 test_parts() {
 	cat <<-'END'
-	model       quick,all  0.2  shared mode: every interleaving of two calls on two CPUs, by spin
+	model       quick,all  0.4  shared mode: every interleaving of two calls on two CPUs, by spin
 	unit        quick      1.6  gcc: the quick unit tests
 	adversary   quick      0.5  gcc: the worst TLB, some formats, builds for size
 	fuzz        quick,all  2    fuzz targets: the seeds and the inputs of past findings
