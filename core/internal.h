@@ -346,7 +346,7 @@ enum { NEST_TRIES = 1024 };
 /* Before each new attempt. */
 NEST_INLINE void nest_relax(const struct nest_pt *pt)
 {
-	if (pt->host->relax)
+	if (NEST_HAS_SHARED && pt->host->relax)
 		pt->host->relax(pt->ctx);
 }
 

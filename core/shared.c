@@ -71,13 +71,13 @@ static bool is_whole(const struct shared *s, const struct place *at)
 	return at->stop - at->off == nest_span_mask(fmt(s), at->level);
 }
 
-static nest_pte_t new_leaf(const struct shared *s, unsigned level, uint64_t off)
+NEST_APART static nest_pte_t new_leaf(const struct shared *s, unsigned level, uint64_t off)
 {
 	return s->proto[level] | fmt(s)->pa_bits(level, off + s->rq->delta);
 }
 
 /* Does a map put the frame there that is there? */
-static bool is_same_frame(const struct shared *s, const struct place *at)
+NEST_APART static bool is_same_frame(const struct shared *s, const struct place *at)
 {
 	return s->rq->op == NEST_OP_MAP &&
 	       nest_entry_pa(s->pt, at->level, at->off, at->e) == at->off + s->rq->delta;
@@ -223,16 +223,15 @@ static int install(const struct shared *s, const struct place *at, nest_pte_t to
 	return NEST_OK;
 }
 
-/* The new table's entries: what the old one stands for, and a first run of the leaves to map. */
-static void fill_table(const struct shared *s, struct place *at, nest_pte_t *t)
+/* The same by a constant step: n leaves to map from `first` on, the others for what stood there. */
+static void fill_by_steps(const struct shared *s, const struct place *at, nest_pte_t *t,
+			  uint64_t first, uint64_t n)
 {
 	const struct nest_fmt *f = fmt(s);
 	const uint32_t features = s->pt->features;
 	const unsigned level = at->level - 1;
-	const uint64_t entries = NEST_BIT(f->index_bits),
-		       first = nest_index(f, s->pt, level, at->off);
+	const uint64_t entries = NEST_BIT(f->index_bits);
 	const nest_pte_t e = nest_derive(s->pt, level, at->e, 0);
-	uint64_t n = 0;
 
 	if (f->is_leaf(level, e)) {
 		nest_fill_run(f, level, t, entries, f->leaf_pa(features, level, e),
@@ -240,14 +239,32 @@ static void fill_table(const struct shared *s, struct place *at, nest_pte_t *t)
 	} else {
 		for (uint64_t k = 0; k < entries; k++)
 			t[k] = e;
-		if (s->rq->op == NEST_OP_MAP && level <= s->rq->cap &&
-		    !(at->off & nest_span_mask(f, level)))
-			n = (at->stop - at->off + 1) >> nest_shift(f, level);
 	}
 	if (n)
 		nest_fill_run(f, level, &t[first], n, at->off + s->rq->delta, s->proto[level], 1,
 			      false);
-	at->stop = at->off + (n << nest_shift(f, level)) - 1;
+}
+
+/* The new table's entries: what the old one stands for, and a first run of the leaves to map. */
+static void fill_table(const struct shared *s, struct place *at, nest_pte_t *t)
+{
+	const unsigned level = at->level - 1, shift = nest_shift(fmt(s), level);
+	const uint64_t entries = NEST_BIT(fmt(s)->index_bits), off = at->off;
+	const uint64_t first = nest_index(fmt(s), s->pt, level, off);
+	uint64_t n = 0;
+
+	if (s->rq->op == NEST_OP_MAP && level <= s->rq->cap &&
+	    !(off & nest_span_mask(fmt(s), level)) && !fmt(s)->is_leaf(at->level, at->e))
+		n = (at->stop - off + 1) >> shift;
+	if (!NEST_SMALL)
+		fill_by_steps(s, at, t, first, n);
+	for (uint64_t k = 0; NEST_SMALL && k < entries; k++) {
+		if (k >= first && k - first < n)
+			t[k] = new_leaf(s, level, off + ((k - first) << shift));
+		else
+			t[k] = nest_derive(s->pt, level, at->e, k);
+	}
+	at->stop = off + (n << shift) - 1;
 	nest_sync_entries(s->pt, t, entries);
 }
 
@@ -319,7 +336,7 @@ static int recode(struct shared *s, const struct place *at, nest_pte_t *to)
 	nest_pte_t unused;
 	int err = NEST_OK;
 
-	if (s->recoded_level != at->level || ((at->e ^ s->from) & ~address)) {
+	if (NEST_SMALL || s->recoded_level != at->level || ((at->e ^ s->from) & ~address)) {
 		s->recoded_level = NEST_MAX_LEVELS;
 		err = nest_recode(s->pt, at->level, at->e, rq->set, rq->clear, &s->to);
 		/* Hardware may mark it before the second pass comes to it. */
@@ -333,7 +350,7 @@ static int recode(struct shared *s, const struct place *at, nest_pte_t *to)
 		s->from = at->e;
 		s->recoded_level = at->level;
 	}
-	*to = (s->to & ~address) | (at->e & address);
+	*to = NEST_SMALL ? s->to : (s->to & ~address) | (at->e & address);
 	return NEST_OK;
 }
 
@@ -377,7 +394,7 @@ static int change(const struct shared *s, const struct place *at, nest_pte_t to)
 static int do_leaf(struct shared *s, struct place *at)
 {
 	const struct nest_request *rq = s->rq;
-	const bool whole = is_whole(s, at);
+	const bool whole = is_whole(s, at), same = is_same_frame(s, at);
 	nest_pte_t to = at->e;
 	int err;
 
@@ -401,10 +418,9 @@ static int do_leaf(struct shared *s, struct place *at)
 		return open_entry(s, at);
 	if (rq->op == NEST_OP_MAP)
 		to = new_leaf(s, at->level, at->off);
-	if (is_same_frame(s, at))
+	if (same)
 		to = nest_keep_ad(s->pt, at->level, to, at->e);
-	if (rq->op == NEST_OP_PROTECT || is_same_frame(s, at) ||
-	    (rq->op == NEST_OP_MAP && is_exclusive(s)))
+	if (same || rq->op == NEST_OP_PROTECT || (rq->op == NEST_OP_MAP && is_exclusive(s)))
 		return change(s, at, to);
 	if (s->dry)
 		return NEST_OK;
@@ -521,7 +537,7 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 	*stop = off - 1;
 	at.level = nest_walk_to(fmt(s), pt, off, 0, &found, &at.e);
 	at.t = &found[-(ptrdiff_t)nest_index(fmt(s), pt, at.level, off)];
-	if (at.level < s->single) {
+	if (!is_exclusive(s) && at.level < s->single) {
 		s->lost = !s->dry || (s->rq->flags & NEST_MAP_ATOMIC);
 		if (s->lost)
 			return NEST_E_BUSY;
@@ -576,9 +592,9 @@ static int pass(struct shared *s, uint64_t *done)
 			return NEST_OK;
 		if (err < 0 && err != NEST_E_BUSY)
 			return err;
-		if (s->lost || (err && ++tries == NEST_TRIES))
+		if ((!is_exclusive(s) && s->lost) || (err && ++tries == NEST_TRIES))
 			return NEST_E_BUSY;
-		if (err == NEST_E_BUSY)
+		if (!is_exclusive(s) && err == NEST_E_BUSY)
 			nest_relax(s->pt);
 		off = stop + 1;
 	}
