@@ -36,8 +36,8 @@ needs() {
 	g++                    g++                      gcc
 	valgrind               valgrind                 gcc
 	gcovr                  gcovr                    coverage
-	gcc-aarch64-linux-gnu  aarch64-linux-gnu-gcc    size
-	gcc-riscv64-linux-gnu  riscv64-linux-gnu-gcc    size
+	gcc-aarch64-linux-gnu  aarch64-linux-gnu-gcc    size sample walkers
+	gcc-riscv64-linux-gnu  riscv64-linux-gnu-gcc    size sample walkers
 	ca-certificates        certificates()           demo
 	clang-format-19        clang-format-19          lint
 	clang-tidy-19          run-clang-tidy-19        lint

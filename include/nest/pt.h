@@ -160,20 +160,19 @@ void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid);
 /*
  * Map [ia, ia + size) to [pa, pa + size) with the largest pages that address, alignment, size and
  * features allow. Marks in the range are overwritten, unless NEST_MAP_KEEP_MARKS is given.
- * Flags: NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL, NEST_NO_SPLIT, NEST_MAP_ATOMIC, and one of NEST_MAP_REPLACE,
- * NEST_MAP_SKIP_MAPPED and NEST_MAP_KEEP_MARKS.
- * A block is put in place of a table that is not empty in exclusive mode, unless the library was
- * compiled for size without contiguous groups; elsewhere its pages are replaced one by one.
- * NEST_MAP_REPLACE: where the frame stays the same, the page stays accessed and dirty, as far as
- * the new attributes can say so (dirty needs NEST_W and NEST_DBM on AArch64, NEST_W on LoongArch).
- * A larger page in place of smaller ones is accessed and dirty if one is whose frame stays, and is
- * both where hardware sets them. Where the change needs a break (memory types on AArch64), all
- * replaced pages of a table are, if one is.
- * NEST_MAP_ATOMIC: the range is one page, one block or (exclusive mode) one contiguous group, to
- * which ia, pa and size are aligned and which the other flags allow; else NEST_E_INVAL. In shared
- * mode it is mapped by one store or not at all: NEST_E_BUSY, with nothing changed, when a table
- * stands in its place or comes into its place during the call. That table may be empty. Another
- * CPU may be removing it: then a second attempt succeeds. Map smaller pages otherwise.
+ * Flags: NEST_MAP_NO_HUGE, NEST_MAP_MAX_LEVEL, NEST_NO_SPLIT, NEST_MAP_ATOMIC, and one of
+ * NEST_MAP_REPLACE, NEST_MAP_SKIP_MAPPED and NEST_MAP_KEEP_MARKS. A block is put in place of a
+ * table that is not empty in exclusive mode, unless the library was compiled for size without
+ * contiguous groups; elsewhere its pages are replaced one by one. NEST_MAP_REPLACE: where the frame
+ * stays the same, the page stays accessed and dirty, as far as the new attributes can say so (dirty
+ * needs NEST_W and NEST_DBM on AArch64, NEST_W on LoongArch). A larger page in place of smaller
+ * ones is accessed and dirty if one is whose frame stays, and is both where hardware sets them.
+ * Where the change needs a break (memory types on AArch64), all replaced pages of a table are, if
+ * one is. NEST_MAP_ATOMIC: the range is one page, one block or (exclusive mode) one contiguous
+ * group, to which ia, pa and size are aligned and which the other flags allow; else NEST_E_INVAL.
+ * In shared mode it is mapped by one store or not at all: NEST_E_BUSY, with nothing changed, when a
+ * table stands in its place or comes into its place during the call. That table may be empty.
+ * Another CPU may be removing it: then a second attempt succeeds. Map smaller pages otherwise.
  * NEST_E_MAPPED: something is mapped there (neither REPLACE nor SKIP_MAPPED given), or there is a
  * mark (KEEP_MARKS given).
  * NEST_E_UNSUPPORTED: the attributes cannot be expressed. NEST_E_DENIED: host.allow refused, or the
