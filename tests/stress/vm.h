@@ -88,7 +88,7 @@ struct worker {
 	unsigned id;
 	uint64_t random;
 	unsigned long serial; /* of what it writes */
-	unsigned pauses;      /* so many more while it walks, in this call */
+	unsigned pause_in;    /* before the so-many-th table that this call asks for; 0: never */
 	struct count count;
 };
 
@@ -149,7 +149,7 @@ static inline bool is_fixed(uint64_t page)
 /* Around each call of the library. */
 static inline void enter(struct worker *k)
 {
-	k->pauses = 2;
+	k->pause_in = (unsigned)stress_below(&k->random, 16);
 	nest_epoch_enter(&w.epoch, k->id);
 }
 

@@ -454,8 +454,18 @@ static void rush(struct worker *k)
 
 		(void)guest(k, &a);
 	}
-	if (LARGE % w.threads == k->id)
-		do_discard(k, &r);
+	/* The owner maps beside others who split the block. */
+	if (LARGE % w.threads != k->id) {
+		if (below(2) && !(w.without >> CALL_SPLIT & 1))
+			do_any(k, CALL_SPLIT);
+		return;
+	}
+	do_discard(k, &r);
+	if (below(2) && !(w.without >> CALL_MAP & 1)) {
+		r = (struct range){ LARGE * w.n + below(SEGMENTS) * (w.n / SEGMENTS), 1 };
+		stress_pause(&self->random, 600);
+		do_map(k, &r);
+	}
 }
 
 static void step(struct worker *k)

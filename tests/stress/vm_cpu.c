@@ -14,7 +14,9 @@ enum { LIVELOCK = 100000 };
 void host_flush(void *ctx, const struct nest_flush *what)
 {
 	(void)ctx;
-	if (below(4))
+	if (below(8) == 0)
+		stress_pause(&self->random, 3000);
+	else if (below(4))
 		stress_pause(&self->random, 300);
 	else
 		sched_yield();
