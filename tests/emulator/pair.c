@@ -9,6 +9,9 @@
  * or write-protected is out of the other CPU's TLB when the call is over. The word at the beginning
  * of a frame tells which one it is. A frame that is released is overwritten at once: whoever reads
  * that, or writes to it, has used a translation after its flush.
+ *
+ * The host may stop either CPU at any instruction for any time. So nothing here is bounded by time
+ * or by a number of attempts alone: what counts is what the other CPU has done meanwhile.
  */
 #include <string.h>
 
@@ -18,6 +21,8 @@
 
 enum { CPUS = 2, PAGE_CELLS = 16, BLOCK_CELLS = 8, CELLS = PAGE_CELLS + BLOCK_CELLS };
 enum { HISTORY = 8, FRAMES = PAGE_CELLS + 1, ROUND = 32, LOOKS = 4 };
+/* In every STALLS-th round one CPU stalls. NEST_E_BUSY with no such reason: so often at most. */
+enum { STALLS = 8, MOST_BUSY = 16 };
 
 /* What a cell is: the address of its frame, which is that of a whole page, and two bits. */
 #define IS_MAPPED   ((uint64_t)1)
@@ -33,8 +38,10 @@ struct pair_cell {
 	uint64_t block_pa;         /* its own frame in the block; 0: any of the owner's */
 	uint64_t begun, ended;     /* so many changes, beside the first state */
 	uint64_t history[HISTORY]; /* states, by the number of the change modulo HISTORY */
-	uint64_t written; /* by either CPU in this state: the number of the change, plus 1 */
-	bool was_dirty;   /* said the last harvest in this state */
+	/* A write by either CPU in this state: writing_of(). 0: none since the last harvest. */
+	uint64_t written;
+	uint64_t harvests; /* so many are over... */
+	uint64_t dirty;    /* ...and so many were when the last one that said "dirty" was, too */
 };
 
 /* One CPU's own. What it finds wrong first is told by the first CPU, later. */
@@ -48,6 +55,8 @@ struct pair_cpu {
 	uint64_t detail[4];
 	uint64_t arrived; /* at so many meetings */
 	uint64_t over;    /* rounds */
+	uint64_t calls;   /* begun and ended: odd during one */
+	uint64_t held_up; /* NEST_E_BUSY in this change, so many times */
 };
 
 static struct pair {
@@ -61,6 +70,7 @@ static struct pair {
 	uint64_t block_begun, block_ended;
 	unsigned cells, rounds;
 	bool shared;
+	uint64_t stall; /* whoever flushes a table next, stalls till this round is over; 0: no */
 	struct pair_cell cell[CELLS];
 	struct pair_cpu cpu[CPUS];
 } pair;
@@ -136,9 +146,27 @@ static void pair_free(void *ctx, nest_pa_t pa, size_t size)
 	unlock();
 }
 
+/*
+ * As if the host had stopped this CPU while it holds the entry of a table that it takes out: it
+ * goes on when the other one has been refused more often than MOST_BUSY, or has done its round.
+ */
+static void stall(void)
+{
+	const uint64_t round = __atomic_exchange_n(&pair.stall, 0, __ATOMIC_SEQ_CST);
+	bool over = !round;
+
+	while (!over) {
+		for (unsigned i = 0; i < CPUS; i++)
+			over |= load(&pair.cpu[i].over) >= round ||
+				load(&pair.cpu[i].held_up) > MOST_BUSY;
+	}
+}
+
 static void pair_flush(void *ctx, const struct nest_flush *what)
 {
 	(void)ctx;
+	if (!what->leaf_only)
+		stall();
 	port_flush(what);
 }
 
@@ -184,6 +212,12 @@ static bool fits(uint64_t state, enum walker_access access, const struct walker_
 	       out->fault.kind == fault_kind(NEST_FAULT_PERMISSION);
 }
 
+/* A write in the state of change `n`, which began when so many harvests were over. */
+static uint64_t writing_of(uint64_t n, uint64_t harvests)
+{
+	return (n + 1) << 32 | harvests;
+}
+
 /* One access to any cell, and what must have come of it. */
 static void look(struct pair_cpu *cpu)
 {
@@ -191,6 +225,7 @@ static void look(struct pair_cpu *cpu)
 	const enum walker_access access = random_of(cpu) & 1 ? WALKER_READ : WALKER_WRITE;
 	const unsigned slot = access == WALKER_WRITE ? 1 + (unsigned)(cpu - pair.cpu) : 0;
 	const uint64_t block = load(&pair.block_ended), from = load(&cell->ended);
+	const uint64_t harvests = load(&cell->harvests);
 	struct walker_outcome out;
 	uint64_t to, seen = 0;
 	bool good = false;
@@ -205,7 +240,8 @@ static void look(struct pair_cpu *cpu)
 	good |= !out.done && out.fault.kind == fault_kind(NEST_FAULT_TRANSLATION) &&
 		(to != from || (cell->block_pa && load(&pair.block_begun) != block));
 	cpu->looks++;
-	if (load(&cell->begun) - from >= HISTORY)
+	/* The state after `begun` may be written already. */
+	if (load(&cell->begun) + 1 - from >= HISTORY)
 		cpu->missed++; /* overwritten meanwhile */
 	else if (!good)
 		fail(cpu,
@@ -214,7 +250,7 @@ static void look(struct pair_cpu *cpu)
 			      : "fault at a page that is mapped",
 		     cell, out.done ? out.value : (uint64_t)out.fault.kind, seen, from, to);
 	else if (out.done && access == WALKER_WRITE && to == from)
-		store(&cell->written, from + 1);
+		store(&cell->written, writing_of(from, harvests));
 }
 
 /* ---- Changes ---- */
@@ -252,7 +288,6 @@ static void begin(struct pair_cell *cell, uint64_t state)
 		__atomic_add_fetch(&pair.block_begun, 1, __ATOMIC_SEQ_CST);
 	store(&cell->history[(cell->begun + 1) % HISTORY], state);
 	store(&cell->begun, cell->begun + 1);
-	cell->was_dirty = false;
 }
 
 static void end(struct pair_cell *cell)
@@ -278,29 +313,44 @@ static int make(const struct pair_cell *cell, uint64_t from, uint64_t to)
 			   NEST_MAP_NO_HUGE | (from & IS_MAPPED ? NEST_MAP_REPLACE : 0), NULL);
 }
 
-/* With grace periods, and until nobody else is in the way. */
+/*
+ * With grace periods, and until nobody else is in the way. While the other CPU is in one call, it
+ * may hold what this one needs, however long the host lets it wait: only a refusal during which it
+ * was outside, or went from one call to another, counts against the library.
+ */
 static void call(struct pair_cpu *cpu, struct pair_cell *cell, uint64_t from, uint64_t to)
 {
 	const unsigned id = (unsigned)(cpu - pair.cpu);
-	unsigned tries = 0;
+	const uint64_t *other = &pair.cpu[1 - id].calls;
+	unsigned unfounded = 0;
+	uint64_t calls;
 	int err;
 
 	do {
+		calls = load(other);
+		store(&cpu->calls, cpu->calls + 1);
 		nest_epoch_enter(&epoch, id);
 		err = make(cell, from, to);
 		nest_epoch_exit(&epoch, id);
+		store(&cpu->calls, cpu->calls + 1);
 		(void)nest_epoch_poll(&epoch, id);
-		cpu->busy += err == NEST_E_BUSY;
-	} while (err == NEST_E_BUSY && ++tries < 1000);
+		if (err != NEST_E_BUSY)
+			break;
+		cpu->busy++;
+		store(&cpu->held_up, cpu->held_up + 1);
+		unfounded += !(calls & 1) || load(other) != calls;
+	} while (unfounded < MOST_BUSY);
+	store(&cpu->held_up, 0);
 	if (err)
 		fail(cpu, nest_strerror(err), cell, from, to, 0, 0);
 }
 
-/* Was every write since the last harvest told by this one? */
+/* Was every write told by this harvest, or by one that ended after the write had begun? */
 static void harvest(struct pair_cpu *cpu, struct pair_cell *cell)
 {
 	const unsigned id = (unsigned)(cpu - pair.cpu);
-	const bool written = load(&cell->written) == cell->ended + 1;
+	const uint64_t last = load(&cell->written), told = cell->harvests;
+	const bool written = last >> 32 == cell->ended + 1;
 	uint64_t bitmap = 0;
 	int err;
 
@@ -311,14 +361,17 @@ static void harvest(struct pair_cpu *cpu, struct pair_cell *cell)
 	if (err == NEST_E_BUSY) {
 		cpu->busy++;
 		if (written)
-			store(&cell->written, cell->ended + 1);
+			store(&cell->written, last);
 		return;
 	}
 	if (err)
 		fail(cpu, nest_strerror(err), cell, 0, 0, 0, 0);
-	if (written && !bitmap && !cell->was_dirty)
-		fail(cpu, "a write was not told of", cell, state_of(cell), cell->ended, 0, 0);
-	cell->was_dirty = bitmap != 0;
+	if (bitmap)
+		cell->dirty = told + 1;
+	if (written && cell->dirty <= (last & 0xffffffff))
+		fail(cpu, "a write was not told of", cell, state_of(cell), cell->ended, told,
+		     cell->dirty);
+	store(&cell->harvests, told + 1);
 }
 
 /* Change one of one's own cells. */
@@ -397,8 +450,11 @@ static void work(unsigned id)
 
 	for (unsigned round = 0; round < pair.rounds; round++) {
 		meet(cpu);
-		if (id == 0)
+		if (id == 0) {
+			store(&pair.stall, 0);
 			renew_block(cpu);
+			store(&pair.stall, pair.shared && round % STALLS == 0 ? round + 1 : 0);
+		}
 		meet(cpu);
 		for (unsigned n = 0; n < ROUND; n++) {
 			if (id == 0 || pair.shared)
