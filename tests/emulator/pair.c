@@ -433,8 +433,13 @@ static void renew_block(struct pair_cpu *cpu)
 	if (pair.block == NEST_PA_NONE)
 		return;
 	nest_epoch_enter(&epoch, 0);
-	err = nest_pt_map(&pair.pt, pair.block_ia, pair.block, pair.block_size, pair.attr,
-			  NEST_MAP_REPLACE, NULL);
+	/* Shared mode maps page by page where a table is: take it out first. */
+	err = pair.shared ? nest_pt_unmap(&pair.pt, pair.block_ia, pair.block_size,
+					  NEST_UNMAP_SPARSE, NULL)
+			  : NEST_OK;
+	if (!err)
+		err = nest_pt_map(&pair.pt, pair.block_ia, pair.block, pair.block_size, pair.attr,
+				  NEST_MAP_REPLACE, NULL);
 	nest_epoch_exit(&epoch, 0);
 	if (err)
 		fail(cpu, nest_strerror(err), first, 0, 0, 0, 0);
