@@ -5,6 +5,9 @@
 An image makes tables with the library on the bare machine and compares what the emulated CPU
 translates with what the calls must mean. A line is printed for each suite, then a table, and
 "N passed, N failed" (suites; an emulator that did not end well is a failure) as the last line.
+
+The console, the image and the commands of a machine that failed are kept in
+build/walkers-failures. The end of a run names the suites, the folder and the commands.
 """
 import argparse
 import concurrent.futures
@@ -13,6 +16,7 @@ import os
 import pathlib
 import re
 import secrets
+import shlex
 import shutil
 import struct
 import subprocess
@@ -128,6 +132,9 @@ class Result:
     trouble: str = ""
     seconds: float = 0.0
     ended: bool = False
+    config: str = "" # the last one that has begun
+    bad: list = dataclasses.field(default_factory=list) # configuration, what failed in it
+    kept: str = "" # where the evidence of the failure is
 
 
 def images(isa, options):
@@ -188,8 +195,11 @@ def listen(result, line, options):
         say(f"{name}: {match[1]}: {match[2]}: {match[3]} checks, {match[4]} failed")
         if int(match[4]):
             result.failed += 1
+            result.bad.append((match[1], f"{match[2]}: {match[4]} of {match[3]} checks failed"))
         else:
             result.passed += 1
+    elif match := re.match(r"config (\S+): ", line):
+        result.config = match[1]
     elif match := re.match(r"random \S+: seed \S+, (\d+) operations, (\d+) probes$", line):
         result.operations += int(match[1])
         result.random_probes += int(match[2])
@@ -217,6 +227,8 @@ def run(machine, options):
     result = Result(machine)
     begin = time.monotonic()
     folder = options.build / "run" / machine.name
+    command = []
+    shutil.rmtree(folder, ignore_errors=True)
     try:
         command = prepare(machine, options, folder)
         with open(folder / "console.log", "w", encoding="utf-8") as log, \
@@ -249,9 +261,61 @@ def run(machine, options):
         result.trouble = str(error)
     if result.trouble:
         result.failed += 1
+        if not result.ended:
+            result.bad.append((result.config, result.trouble))
+        else:
+            result.bad.append(("", result.trouble))
         say(f"{machine.name}: FAILED: {result.trouble}; see {folder / 'console.log'}")
+    if result.failed:
+        keep(result, options, folder, command)
     result.seconds = time.monotonic() - begin
     return result
+
+
+def again(result, options):
+    """The commands that repeat what failed: a configuration alone does what it did among others."""
+    configs = list(dict.fromkeys(config for config, _ in result.bad))
+    if options.config or not configs or not all(configs):
+        configs = [options.config]
+    compiler = ""
+    if result.machine.isa in GCC_ISAS:
+        by_gcc = images(result.machine.isa, options).name.endswith("-gcc")
+        compiler = f" --compiler {'gcc' if by_gcc else 'clang'}"
+    return [f"./run walkers {result.machine.name} --seed {options.seed:#x} "
+            f"--operations {options.operations} --probes {options.probes}"
+            + (f" --config {config}" if config else "") + compiler for config in configs]
+
+
+def keep(result, options, folder, command):
+    """Put the folder of a failed run where the next run does not overwrite it."""
+    kept = options.build.with_name(options.build.name + "-failures")
+    kept /= f"{time.strftime('%Y%m%d-%H%M%S')}-{result.machine.name}-{options.seed:#x}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "README").write_text("\n".join([
+            f"machine {result.machine.name}, seed {options.seed:#x}, load {os.getloadavg()}",
+            *(f"failed: {config}: {what}" for config, what in result.bad),
+            *again(result, options),
+            "in this folder: " + shlex.join(
+                word.replace(str(folder) + "/", "") for word in command), ""]), encoding="utf-8")
+        shutil.copytree(folder, kept, dirs_exist_ok=True)
+        result.kept = str(kept)
+    except OSError as error:
+        say(f"{result.machine.name}: cannot keep the failed run: {error}")
+
+
+def tell_failures(results, options):
+    """What failed, where it is kept, and how to repeat it."""
+    for r in results:
+        if not r.failed:
+            continue
+        print(f"\nFailed on {r.machine.name}, seed {options.seed:#x}:")
+        for config, what in r.bad or [("", r.trouble)]:
+            print(f"  {config + ': ' if config else ''}{what}")
+        if r.kept:
+            print(f"  console and image are in {r.kept}")
+        for command in again(r, options):
+            print(f"To see {r.machine.name} again: {command}")
 
 
 def table(results):
@@ -347,15 +411,7 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         results += pool.map(lambda m: run(m, options), good)
     table(results)
-    for r in results:
-        if r.failed:
-            only = f" --config {options.config}" if options.config else ""
-            if r.machine.isa in GCC_ISAS:
-                by_gcc = images(r.machine.isa, options).name.endswith("-gcc")
-                only += f" --compiler {'gcc' if by_gcc else 'clang'}"
-            print(f"\nTo see {r.machine.name} again: ./run walkers {r.machine.name} --seed "
-                  f"{options.seed:#x} --operations {options.operations} --probes "
-                  f"{options.probes}{only}")
+    tell_failures(results, options)
     passed, failed = sum(r.passed for r in results), sum(r.failed for r in results)
     print(f"\n{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0

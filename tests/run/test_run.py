@@ -390,6 +390,61 @@ class Parts(Run):
         self.assertEqual(self.last_line(output), "0 passed, 1 failed")
 
 
+class Walkers(Run):
+    """What is left of a failure on an emulated machine."""
+
+    def setUp(self):
+        super().setUp()
+        self.real("python3", "timeout")
+        self.program("cmake", "")
+        self.program("llvm-objcopy-19", 'echo image >"$4"')
+
+    def walkers(self, *lines, end="exit 1"):
+        """Run one whose image prints these lines; returns output and the folders that are kept."""
+        self.program("qemu-system-aarch64", "cat <<'END'\n" + "\n".join(lines) + "\nEND\n" + end)
+        done = subprocess.run(["python3", self.tree / "tests/emulator/walkers.py", "aarch64-n1",
+                               "--seed", "0x21", "--operations", "7", "--compiler", "clang"],
+                              env=self.environment(), stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.STDOUT, timeout=LIMIT, check=False)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        kept = self.tree / "build/walkers-failures"
+        return done.stdout, sorted(kept.iterdir()) if kept.exists() else []
+
+    def test_a_failed_suite_is_kept_and_named_with_its_command(self):
+        output, kept = self.walkers(
+            "config s2-4k-40: aarch64-s2-4k", "suite s2-4k-40 faults: 3 checks, 0 failed",
+            "config s2-4k-48: aarch64-s2-4k", "suite s2-4k-48 faults: 9 checks, 2 failed",
+            "config s2-4k-52: aarch64-s2-4k", "suite s2-4k-52 faults: 3 checks, 0 failed",
+            "reference s2-4k-52: 1 pages at 1 level, 1 not mapped, 1 misconfigured, "
+            "1 out of range",
+            "END 3 configurations, 15 checks, 2 failed, 5 probes")
+        again = ("./run walkers aarch64-n1 --seed 0x21 --operations 7 --probes 70 "
+                 "--config s2-4k-48 --compiler clang")
+        self.assertIn("Failed on aarch64-n1, seed 0x21:\n"
+                      "  s2-4k-48: faults: 2 of 9 checks failed\n", output)
+        self.assertIn(f"\nTo see aarch64-n1 again: {again}\n", output)
+        self.assertEqual(len(kept), 1)
+        self.assertIn(str(kept[0]), output)
+        self.assertIn("suite s2-4k-48 faults: 9", (kept[0] / "console.log").read_text())
+        self.assertEqual((kept[0] / "image.elf").read_text(), "image\n")
+        about = (kept[0] / "README").read_text()
+        self.assertIn(again, about)
+        self.assertRegex(about, "in this folder: qemu-system-aarch64 .* -kernel image.elf\n")
+
+    def test_an_emulator_that_ends_early_is_kept_with_the_configuration_it_was_in(self):
+        output, kept = self.walkers("config s2-4k-40: aarch64-s2-4k",
+                                    "config s2-4k-48: aarch64-s2-4k", end="kill -9 $$")
+        self.assertIn("  s2-4k-48: ended early, status -9\n", output)
+        self.assertIn("--config s2-4k-48 --compiler clang\n", output)
+        self.assertEqual(len(kept), 1)
+
+    def test_a_run_of_nothing_is_a_failure(self):
+        output, kept = self.walkers("END 0 configurations, 0 checks, 0 failed, 0 probes",
+                                    end="exit 0")
+        self.assertIn("  ran no configuration\n", output)
+        self.assertEqual(len(kept), 1)
+
+
 class Interrupted(Run):
     """Every process that ./run has started ends with it."""
 
