@@ -334,10 +334,10 @@ int nest_pt_stats(const struct nest_pt *pt, struct nest_pt_stats *out);
 
 /*
  * Set *tables to an upper bound on the tables that one call with these flags needs for the range,
- * whatever is mapped there: map, unmap or protect; with flags 0 also mark. The bound for map holds
- * for every alignment of the frames. NEST_UNMAP_SPARSE is a flag of unmap and protect alone, which
- * need tables only to split what lies across an end of the range: a page or a mark, with
- * NEST_NO_SPLIT a mark alone.
+ * whatever is mapped there: map, unmap or protect; with flags 0 also mark and revoke. The bound for
+ * map holds for every alignment of the frames. NEST_UNMAP_SPARSE is a flag of unmap and protect
+ * alone, which need tables only to split what lies across an end of the range: a page or a mark,
+ * with NEST_NO_SPLIT a mark alone.
  * NEST_E_INVAL: NULL, or flags that no such call accepts; NEST_E_ALIGN; NEST_E_RANGE. *tables is
  * written only on NEST_OK.
  */
