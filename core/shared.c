@@ -158,7 +158,7 @@ static void unlock_all(struct shared *s)
 		return;
 	nest_gather_sync(rq->gather);
 	for (unsigned w = 0; w < LOCKS / 64; w++) {
-		uint64_t k = w * 64;
+		uint64_t k = (uint64_t)w * 64;
 
 		for (uint64_t left = s->locked[w]; left; left >>= 1, k++) {
 			if (left & 1)

@@ -105,8 +105,8 @@ static void note_property(struct nest_fdt_cursor *c, int offset)
 }
 
 /* Cells of addresses (at least one) or sizes, or what they are where no property says; -1. */
-static int8_t cells(const struct nest_fdt_cursor *c, enum nest_fdt_prop prop, uint32_t least,
-		    int8_t missing)
+static int16_t cells(const struct nest_fdt_cursor *c, enum nest_fdt_prop prop, uint32_t least,
+		     int16_t missing)
 {
 	const fdt32_t *value;
 	int len;
@@ -116,7 +116,7 @@ static int8_t cells(const struct nest_fdt_cursor *c, enum nest_fdt_prop prop, ui
 	value = fdt_getprop_by_offset(c->fdt, c->prop[prop], NULL, &len);
 	if (!value || len != 4 || fdt32_ld(value) < least || fdt32_ld(value) > FDT_MAX_NCELLS)
 		return -1;
-	return (int8_t)fdt32_ld(value);
+	return (int16_t)fdt32_ld(value);
 }
 
 /* Into the next node; its properties come next. */

@@ -29,8 +29,8 @@ enum nest_fdt_prop {
 
 /* A node of the path, as its children need it. */
 struct nest_fdt_bus {
-	int ranges;           /* offset of that property; -1: none */
-	int8_t address, size; /* cells of the children's addresses and sizes; -1: malformed */
+	int ranges;            /* offset of that property; -1: none */
+	int16_t address, size; /* cells of the children's addresses and sizes; -1: malformed */
 };
 
 /* A node, and the nodes above it; path[0] is the root, path[depth] the node itself. */

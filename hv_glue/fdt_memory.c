@@ -227,7 +227,7 @@ static int join_memory(struct nest_fdt_sweep *s)
 /* The part of the run before the next reservation, which may be empty: 1; 0: no memory; error. */
 static int next_part(struct nest_fdt_sweep *s, struct nest_fdt_span *out, bool *empty)
 {
-	struct nest_fdt_span r;
+	struct nest_fdt_span r = { 0, 0 };
 	int rc = join_memory(s);
 
 	if (rc <= 0)

@@ -269,7 +269,7 @@ int nest_pt_split(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned leve
 int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather);
 
 /* Flag of nest_pt_harvest_dirty() and nest_pt_age(). */
-#define NEST_HARVEST_KEEP ((uint32_t)1 << 8) /* tell, and change nothing */
+#define NEST_HARVEST_KEEP ((uint32_t)1 << 10) /* tell, and change nothing */
 
 /*
  * Which pages were written to, or accessed, since they were mapped or last harvested? Sets bit i %

@@ -38,13 +38,13 @@ uint64_t stress_below(uint64_t *random, uint64_t n)
 void stress_storing(const nest_pte_t *p)
 {
 	static _Thread_local uint64_t random;
-	static _Thread_local const nest_pte_t *last;
+	static _Thread_local uintptr_t last;
 	/* Most steps of the protocol begin at an entry that is not the next one. */
-	const bool step = p != last + 1;
+	const bool step = (uintptr_t)p != last + sizeof(*p);
 
 	if (!random)
 		random = (uint64_t)(uintptr_t)&random;
-	last = p;
+	last = (uintptr_t)p;
 	if (stress_step_pause && step && stress_below(&random, 4) == 0)
 		stress_pause(&random, stress_step_pause);
 	else if (stress_below(&random, 32) == 0)

@@ -335,7 +335,7 @@ static void arguments(const struct tcase *c)
 	for (unsigned bit = 0; bit < 32; bit++) {
 		uint32_t flag = 1u << bit;
 
-		if (bit > 8)
+		if (bit > 9)
 			CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, flag, NULL),
 				 NEST_E_INVAL);
 		if (flag & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) {
