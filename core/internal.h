@@ -95,7 +95,11 @@ NEST_INLINE const struct nest_fmt *nest_fmt_of(const struct nest_pt *pt)
  */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "libnest needs a little-endian host: page table walkers read little-endian entries");
-_Static_assert(__GCC_ATOMIC_LLONG_LOCK_FREE == 2 && _Alignof(nest_pte_t) == 8,
+struct nest_pte_aligned {
+	char before;
+	nest_pte_t e;
+};
+_Static_assert(__GCC_ATOMIC_LLONG_LOCK_FREE == 2 && sizeof(struct nest_pte_aligned) == 16,
 	       "libnest needs a host whose 8-byte atomics are instructions and whose 8-byte "
 	       "integers are aligned to 8: a 64-bit one, or ARMv7, but not i686");
 

@@ -78,7 +78,7 @@ static bool has_string(const struct nest_fdt_cursor *c, enum nest_fdt_prop prop,
 /* Every name ends within the tree: fdt_check_full() has seen to that. */
 static bool is_named(const void *fdt, const struct fdt_property *p, const char *name)
 {
-	const char *s = (const char *)fdt + fdt_off_dt_strings(fdt) + fdt32_ld(&p->nameoff);
+	const char *tree = fdt, *s = &tree[fdt_off_dt_strings(fdt) + fdt32_ld(&p->nameoff)];
 
 	for (; *name && *s == *name; s++)
 		name++;

@@ -163,11 +163,11 @@ static void clear_both(struct nest_fdt_sweep *s)
 		slot = (unsigned char *)s->spare;
 		stride = sizeof(*s->spare);
 	} else {
-		slot += (s->room - n) * stride;
+		slot = &slot[(s->room - n) * stride];
 	}
 	memory = is_used_up(&s->reserved) ? n : is_used_up(&s->memory) ? 0 : n / 2;
 	clear(&s->memory, slot, stride, memory);
-	clear(&s->reserved, slot + memory * stride, stride, n - memory);
+	clear(&s->reserved, &slot[memory * stride], stride, n - memory);
 }
 
 /* New batches of what was not taken yet. NEST_E_NOTMAPPED: no memory node. */

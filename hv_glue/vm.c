@@ -492,7 +492,7 @@ static unsigned keep_outside(struct nest_vm *vm, unsigned i, nest_ia_t gpa, nest
 {
 	const struct nest_vm_region old = vm->regions[i];
 	const bool head = old.gpa<gpa, tail = nest_vm_region_last(&old)> last;
-	const unsigned parts = (unsigned)head + (unsigned)tail;
+	const unsigned parts = (head ? 1u : 0u) + (tail ? 1u : 0u);
 	struct nest_vm_region *r = &vm->regions[i];
 
 	if (parts == 2) {
