@@ -586,19 +586,19 @@ static int unmark_outside(struct nest_vm *vm, nest_ia_t gpa, nest_ia_t last)
 {
 	int err = NEST_OK;
 
-	for (unsigned i = nest_vm_index(vm, gpa); !err && gpa <= last; i++) {
-		const struct nest_vm_region *r = i < vm->nr_regions ? &vm->regions[i] : NULL;
-		nest_ia_t end = r && r->gpa <= last ? r->gpa : last + 1;
+	for (unsigned i = nest_vm_index(vm, gpa);
+	     !err && i < vm->nr_regions && vm->regions[i].gpa <= last; i++) {
+		const struct nest_vm_region *r = &vm->regions[i];
 
-		if (r && !comes_by_fault(r))
+		if (!comes_by_fault(r))
 			continue;
-		if (end > gpa)
-			err = nest_pt_unmark(&vm->pt, gpa, end - gpa, NULL);
-		if (end == last + 1 || nest_vm_region_last(r) >= last)
-			break;
+		if (r->gpa > gpa)
+			err = nest_pt_unmark(&vm->pt, gpa, r->gpa - gpa, NULL);
+		if (nest_vm_region_last(r) >= last)
+			return err;
 		gpa = nest_vm_region_last(r) + 1;
 	}
-	return err;
+	return err ? err : nest_pt_unmark(&vm->pt, gpa, last - gpa + 1, NULL);
 }
 
 int nest_vm_unmap(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, uint32_t flags)
