@@ -456,12 +456,12 @@ static void rush(struct worker *k)
 	}
 	/* The owner maps beside others who split the block. */
 	if (LARGE % w.threads != k->id) {
-		if (below(2) && !(w.without >> CALL_SPLIT & 1))
+		if (below(8) == 0 && !(w.without >> CALL_SPLIT & 1))
 			do_any(k, CALL_SPLIT);
 		return;
 	}
 	do_discard(k, &r);
-	if (below(2) && !(w.without >> CALL_MAP & 1)) {
+	if (below(8) == 0 && !(w.without >> CALL_MAP & 1)) {
 		r = (struct range){ LARGE * w.n + below(SEGMENTS) * (w.n / SEGMENTS), 1 };
 		stress_pause(&self->random, 600);
 		do_map(k, &r);
@@ -528,7 +528,7 @@ void *worker_main(void *arg)
 {
 	self = arg;
 	for (unsigned long i = 0; i < w.calls_each; i++) {
-		if (below(2))
+		if (below(3))
 			rush(self);
 		else
 			step(self);
