@@ -37,7 +37,10 @@ EXAMPLES = """examples:
 """
 COMPILERS = {"gcc": "gcc", "clang": "clang-19"}
 TEST_FLAGS = ["-std=gnu11", "-O1"]
-MODEL = ("adversary calls world setup tlb ram mmu ept x86 aarch64 riscv loongarch").split()
+MODEL = ("adversary calls world share hooks setup tlb ram vm_report vm_calls vm_regions vm_faults "
+         "vm_frames vm_world mmu ept x86 aarch64 riscv loongarch").split()
+# These compile files of the library for themselves.
+OWN = {"test_debug", "test_epoch"}
 ENVIRONMENT = {**os.environ, "NEST_OPS": "200", "TERM": "dumb"}
 # These must run in every build, or something is wrong with how tests are chosen.
 ALWAYS = {"test_pt_fill", "test_pt_random", "test_pt_sweep", "adversary"}
@@ -104,7 +107,7 @@ class Sources:
         """The words of one set()."""
         return re.search(rf"set\({name}\s+([^)]*)\)", text)[1].split()
 
-    def library(self, build, glue):
+    def library(self, build, fdt):
         """Source files of a build, and the definitions they need."""
         chosen = [self.formats[build.form]] if build.form else list(self.formats.values())
         files = [*self.core, *self.registry, *dict.fromkeys(row[2] for row in chosen)]
@@ -113,8 +116,7 @@ class Sources:
             define = [f"-DNEST_ONLY={chosen[0][0]}", f"-DNEST_FORMAT_LIST=&{chosen[0][0]}"]
             define += [f"-DNEST_HAS_{part}=0" for part in ("CONTIG", "BREAK", "FRESH")
                        if part not in chosen[0][3]]
-        if glue:
-            files += [*self.glue, *(self.fdt if HAS_FDT else [])]
+        files += [*self.glue, *(self.fdt if fdt and HAS_FDT else [])]
         return files, define
 
 
@@ -174,7 +176,7 @@ class Tests:
         self.changed = max(path.stat().st_mtime for place in places
                            for path in (TOP / place).rglob("*.[ch]"))
         define = [f'-DNEST_TEST_BINARY_DIR="{folder}"', f'-DNEST_TEST_DTB_DIR="{folder}"']
-        unit = sorted((TOP / "tests/unit").glob("*.c"))
+        unit = sorted(path for path in (TOP / "tests/unit").glob("*.c") if path.stem not in OWN)
         if not HAS_FDT:
             unit = [path for path in unit if not path.name.startswith("test_fdt")]
         include = ["-I", "include", "-I", ".", "-I", "tests/unit"]
