@@ -414,7 +414,7 @@ def arguments():
         if name not in names:
             parser.error(f"no build {name}; see --list")
     if options.seed is None:
-        options.seed = secrets.randbits(32)
+        options.seed = int(os.environ.get("NEST_BUILDS_SEED") or secrets.randbits(32))
     options.build = options.build.resolve()
     if options.short:
         print(f"seed {options.seed:#x}")
