@@ -395,7 +395,7 @@ def arguments():
     which.add_argument("--all", action="store_true", help="every build")
     which.add_argument("--only", nargs="+", metavar="NAME", help="these builds")
     parser.add_argument("--seed", type=lambda text: int(text, 0), metavar="N",
-                        help="of the sample (a new one each time)")
+                        help="of the sample (NEST_BUILDS_SEED, or a new one each time)")
     parser.add_argument("--test", default="", metavar="TEXT",
                         help="only tests with TEXT in their name")
     parser.add_argument("--stores", type=int, default=500, metavar="N",
