@@ -11,7 +11,7 @@ test_parts() {
 	adversary   quick      0.5  gcc: the worst TLB, some formats, builds for size
 	fuzz        quick,all  2    fuzz targets: the seeds and the inputs of past findings
 	walkers     quick      0.6  page walkers of two emulated machines, a short campaign
-	builds      quick      2    the library as users build it: a sample
+	builds      quick      4    the library as users build it: a sample
 	stress      quick      0.1  gcc: threads that fault in one VM
 	gcc         all        5    gcc: every test
 	clang       all        4    clang-19: every test but the bare-metal builds
@@ -40,7 +40,7 @@ help_test() {
 	cat <<-END
 	usage: ./run test [OPTION...] [PART...]
 
-	Build and test. Without a PART: the quick ones, which take at most 8 minutes on two CPUs.
+	Build and test. Without a PART: the quick ones, which take about 9 minutes on two CPUs.
 	"all": everything, which takes about 35 minutes. The last line is "N passed, N failed".
 	Logs are in build/logs.
 
