@@ -491,7 +491,8 @@ static int cut_ends(struct nest_vm *vm, const struct nest_vm_region *r, nest_ia_
 static unsigned keep_outside(struct nest_vm *vm, unsigned i, nest_ia_t gpa, nest_ia_t last)
 {
 	const struct nest_vm_region old = vm->regions[i];
-	const bool head = old.gpa<gpa, tail = nest_vm_region_last(&old)> last;
+	const bool head = old.gpa < gpa;
+	const bool tail = nest_vm_region_last(&old) > last;
 	const unsigned parts = (head ? 1u : 0u) + (tail ? 1u : 0u);
 	struct nest_vm_region *r = &vm->regions[i];
 
