@@ -387,9 +387,17 @@ static nest_attr_t full_attr(unsigned attr)
 	return a | (a & NEST_W ? model.config->clean_attr : 0);
 }
 
+/* Does a map that replaces leave this cell its frame, and so its accessed and dirty? */
+static bool keeps_frame(const struct mapping *m, uint64_t offset, const struct cell *old)
+{
+	return m->flags & NEST_MAP_REPLACE && old->state == CELL_MAPPED &&
+	       old->pa == m->pa + offset;
+}
+
 static int change_map(const void *arg, uint64_t offset, const struct cell *old, struct cell *new)
 {
 	const struct mapping *m = arg;
+	nest_attr_t kept = NEST_ACCESSED | NEST_DIRTY;
 
 	if (old->state == CELL_MAPPED) {
 		if (m->flags & NEST_MAP_SKIP_MAPPED)
@@ -397,9 +405,15 @@ static int change_map(const void *arg, uint64_t offset, const struct cell *old, 
 		if (!(m->flags & NEST_MAP_REPLACE))
 			return NEST_E_MAPPED;
 	}
+	if (!(full_attr(m->attr) & NEST_W))
+		kept &= ~NEST_DIRTY; /* what cannot be written is not dirty */
+	if (!keeps_frame(m, offset, old))
+		kept = 0;
 	*new = (struct cell){ .state = CELL_MAPPED,
 			      .pa = m->pa + offset,
-			      .attr = (uint8_t)m->attr };
+			      .attr = (uint8_t)m->attr,
+			      .ad = old->ad & kept,
+			      .ad_maybe = old->ad_maybe & kept };
 	return NEST_OK;
 }
 
@@ -410,8 +424,15 @@ int model_map(const struct range *r, nest_pa_t pa, unsigned attr, uint32_t flags
 	int expected = predict(r, change_map, &m);
 	int got = nest_pt_map(&model.pt, model_ia(range_offset(r)), pa, range_size(r),
 			      full_attr(attr), flags, gather);
+	bool kept = false;
 
-	return conclude("map", r, expected, got, change_map, &m);
+	for (unsigned i = 0; i < r->count && got == NEST_OK; i++)
+		kept |= keeps_frame(&m, (uint64_t)i << r->window->shift, cell_of(r, i));
+	got = conclude("map", r, expected, got, change_map, &m);
+	/* A larger page in place of smaller ones has what any of them had. */
+	if (kept)
+		spread_ad(r, NEST_ACCESSED | NEST_DIRTY);
+	return got;
 }
 
 static int change_unmap(const void *arg, uint64_t offset, const struct cell *old, struct cell *new)
