@@ -498,19 +498,25 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 	    nest_kind(fmt(s), pt, level + 1, up.e) != NEST_PTE_TABLE)
 		return false;
 	t = nest_va(pt, fmt(s)->table_pa(up.e));
-	/* A look first: mostly there is something. */
-	if (!looks_empty(s, t, level, i))
-		return false;
 	if (is_exclusive(s)) {
-		if (!nest_may_detach(pt, level + 1, nest_index(fmt(s), pt, level + 1, off)))
+		if (!looks_empty(s, t, level, i) ||
+		    !nest_may_detach(pt, level + 1, nest_index(fmt(s), pt, level + 1, off)))
 			return false;
 		unlock(s, &up, pt->absent[level + 1]);
 		nest_gather_range(s->rq->gather, first, last, level + 1);
 		nest_gather_table(s->rq->gather, fmt(s)->table_pa(up.e), level, first, NULL);
 		return true;
 	}
-	if (!freeze(s, t, level))
-		return false;
+	/*
+	 * Who finds something leaves the table to the CPU that takes that out. So a CPU stores its
+	 * own entry before it reads those of the others (the fence); and one that could not lock
+	 * all entries looks again, since another may have met its locks meanwhile.
+	 */
+	do {
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (!looks_empty(s, t, level, i))
+			return false;
+	} while (!freeze(s, t, level));
 	/* Only hardware is left to change it, that has accessed it now. */
 	while (!lock(s, &up))
 		up.e = nest_load(up.t);

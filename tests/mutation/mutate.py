@@ -27,7 +27,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 WALKERS = "tests/emulator/walkers.py"
 # Tests of many seconds; and of those labelled `package`, which are left out, the quick ones.
-SLOW = {"test_pt_sweep", "test_pt_resume", "test_toy", "explore", "adversary", "stress_vm"}
+SLOW = {"test_pt_sweep", "test_pt_resume", "test_toy", "explore", "adversary", "stress_vm",
+        "stress_empty"}
 QUICK_PACKAGE = {"tlbi_takes_ipa_shifted_by_12", "guest_fence_is_hfence_gvma_shifted_by_2"}
 
 
