@@ -362,7 +362,7 @@ static void start(struct world *w, const struct toy_variant *variant)
 	world_start(w, variant);
 	world_go(w, &(struct step){ .kind = MAP, .count = 1, .attr = NEST_RWX });
 	world_go(w, &(struct step){ .kind = UNMAP, .count = 1 });
-	assert_true(NEST_SMALL || w->pt.page_made);
+	assert_true(toy_is_small || w->pt.page_made);
 }
 
 static void explore(const struct toy_variant *variant, unsigned depth, bool everything)

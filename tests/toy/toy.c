@@ -205,5 +205,7 @@ static nest_pte_t set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest
 static const struct nest_fmt plain = TOY("toy-plain", yes, never_break);
 static const struct nest_fmt broken = TOY("toy-break", no, break_for_shape);
 
+const bool toy_is_small = NEST_SMALL;
+
 NEST_FORMAT(toy_plain, plain);
 NEST_FORMAT(toy_break, broken);

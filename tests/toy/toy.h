@@ -10,6 +10,8 @@
 #include <nest/format.h>
 
 extern const struct nest_format toy_plain, toy_break;
+/* The engine of these formats was built for size: tables remember no leaf. */
+extern const bool toy_is_small;
 
 enum { TOY_PAGE = 32, TOY_IA_BITS = 11, TOY_PAGES = 64 };
 
