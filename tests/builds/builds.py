@@ -6,6 +6,7 @@ A build is a compiler, an optimisation level, perhaps link-time optimisation, an
 one. In each, the library is compiled with exactly those options and then tested by
 
   unit tests  every tests/unit/test_*.c. A build of one format has those that need no other format.
+              Of the three longest sweeps, a build of all formats does a quarter of the cases.
   adversary   random operations under reference MMUs and the worst TLB (tests/model)
   explore     every sequence of operations on the toy format (tests/toy)
 
@@ -42,6 +43,9 @@ MODEL = ("adversary calls world share hooks setup tlb ram vm_report vm_calls vm_
 # These compile files of the library for themselves.
 OWN = {"test_debug", "test_epoch"}
 ENVIRONMENT = {**os.environ, "NEST_OPS": "200", "TERM": "dumb"}
+# The sweeps that take long: each build of all formats does a quarter of the cases, its neighbour the
+# next (NEST_SWEEP_PART).
+LONG = {"test_pt_resume", "test_pt_sweep", "test_pt_nomem"}
 # These must run in every build, or something is wrong with how tests are chosen.
 ALWAYS = {"test_pt_fill", "test_pt_random", "test_pt_sweep", "adversary"}
 VIRT = "virt,virtualization=on,gic-version=3"
@@ -218,7 +222,9 @@ class Bench:
         self.build, self.tests, self.options = build, tests, options
         # Builds of all formats share the cases: each has a twelfth of them, its neighbour the next.
         parts = 2 if build.form else 12
-        self.part = f"{all_builds().index(build) % parts}/{parts}"
+        number = all_builds().index(build)
+        self.part = f"{number % parts}/{parts}"
+        self.sweep_part = "0/1" if build.form else f"{number % 4}/4"
         self.folder = options.build / build.name
         self.compiler = COMPILERS[build.compiler]
         self.begin = time.monotonic()
@@ -274,7 +280,9 @@ class Bench:
         if "toy" in joined:
             jobs["explore"] = (self.explore, joined["toy"])
         if self.build.form:
-            fitting = symbols(joined["library"], "--defined-only")
+            # A source may define several formats; those that are not built in are refused.
+            others = {row[0] for name, row in SOURCES.formats.items() if name != self.build.form}
+            fitting = symbols(joined["library"], "--defined-only") - others
             self.left_out = [name for name in self.tests.unit if self.needs(name) - fitting]
             if wrong := ALWAYS & set(self.left_out):
                 raise Failed(f"{' '.join(sorted(wrong))} cannot be linked with one format")
@@ -308,7 +316,9 @@ class Bench:
         libraries = ["-lcmocka", *(["-lfdt"] if HAS_FDT else [])]
         program = self.link(name, self.tests.object(TOP / f"tests/unit/{name}.c"),
                             *self.tests.support, *library, *libraries)
-        text = command(program, log=self.folder / f"{name}.log")
+        part = self.sweep_part if name in LONG else "0/1"
+        text = command(program, log=self.folder / f"{name}.log",
+                       environment={**ENVIRONMENT, "NEST_SWEEP_PART": part})
         if name == "test_pt_random":
             self.counts = counts_of(text)
 

@@ -73,10 +73,31 @@ static bool wanted(const struct tcase *c, enum sweep_widths widths)
 	       (c->ia_bits == c->info.ia_min || c->ia_bits == c->info.ia_max);
 }
 
+/* NEST_SWEEP_PART="k/n": of every n cases, the one numbered k (from 0). Unset: all of them. */
+static void read_part(unsigned *k, unsigned *n)
+{
+	const char *part = getenv("NEST_SWEEP_PART");
+
+	*k = 0;
+	*n = 1;
+	if (part)
+		CHECK(sscanf(part, "%u/%u", k, n) == 2 && *k < *n);
+}
+
+bool sweep_is_whole(void)
+{
+	unsigned k, n;
+
+	read_part(&k, &n);
+	return n == 1;
+}
+
 void sweep(enum sweep_widths widths, void (*fn)(const struct tcase *c))
 {
 	struct nest_format_info base;
-	unsigned ran = 0;
+	unsigned k, parts, cases = 0, ran = 0;
+
+	read_part(&k, &parts);
 
 	for (unsigned n = 0; nest_formats[n]; n++) {
 		CHECK_OK(nest_format_describe(nest_formats[n], 0, &base));
@@ -92,7 +113,7 @@ void sweep(enum sweep_widths widths, void (*fn)(const struct tcase *c))
 					continue;
 				snprintf(test_case, sizeof(test_case), "%s features 0x%x ia %u",
 					 c.name, c.features, b);
-				if (!legal(&c))
+				if (!legal(&c) || cases++ % parts != k)
 					continue;
 				fn(&c);
 				ran++;
