@@ -349,10 +349,12 @@ static int check_fixed(struct nest_vm *vm, const struct nest_vm_region *r)
 
 static int map_now(struct nest_vm *vm, const struct nest_vm_region *r)
 {
+	/* What a page may do depends on its size, or each page has a frame of its own. */
+	const bool by_page = (r->flags & NEST_VM_EXEC_SMALL) || r->backing.get;
 	int err = mapping_conflict(vm, range_of(r), r->type, NEST_WALK_MARKS);
 	struct nest_range block;
 
-	if (err || !r->backing.get)
+	if (err || !by_page)
 		return err ? err
 			   : nest_pt_map(&vm->pt, r->gpa, r->backing.hpa, r->size, r->attr, 0,
 					 NULL);
@@ -389,6 +391,7 @@ static int add_region(struct nest_vm *vm, const struct nest_vm_region *r)
 	for (unsigned i = vm->nr_regions++; i > at; i--)
 		vm->regions[i] = vm->regions[i - 1];
 	vm->regions[at] = *r;
+	vm->exec_small |= (r->flags & NEST_VM_EXEC_SMALL) != 0;
 	return NEST_OK;
 }
 
@@ -398,7 +401,7 @@ int nest_vm_add_ram(struct nest_vm *vm, nest_ia_t gpa, uint64_t size,
 	struct nest_vm_region r = { .gpa = gpa, .size = size, .flags = flags };
 
 	if (!nest_vm_is_live(vm) || !backing ||
-	    (flags & ~(NEST_VM_READONLY | NEST_VM_EAGER | NEST_VM_NOEXEC)))
+	    (flags & ~(NEST_VM_READONLY | NEST_VM_EAGER | NEST_VM_NOEXEC | NEST_VM_EXEC_SMALL)))
 		return NEST_E_INVAL;
 	r.type = flags & NEST_VM_READONLY ? NEST_REGION_ROM : NEST_REGION_RAM;
 	r.attr = NEST_MT_WB | (flags & NEST_VM_READONLY ? NEST_R : NEST_RW | vm->writable);
@@ -632,5 +635,7 @@ int nest_vm_protect(struct nest_vm *vm, nest_ia_t gpa, uint64_t size, nest_attr_
 	/* A page that could not tell a write may have been written to. */
 	if ((set & NEST_W) && vm->writable)
 		set |= vm->writable | (vm->tracked & NEST_DIRTY & ~clear);
+	if ((clear & nest_vm_exec(vm)) && vm->exec_small)
+		clear |= NEST_VM_LATE_EXEC;
 	return nest_pt_protect(&vm->pt, gpa, size, set, clear, flags, NULL);
 }

@@ -61,6 +61,17 @@ static nest_attr_t status_after(const struct nest_vm *vm, nest_attr_t access)
 	return status & vm->tracked;
 }
 
+/* The attributes of a page of `size` bytes of the region. */
+static nest_attr_t attr_of(const struct nest_vm *vm, const struct nest_vm_region *r, uint64_t size)
+{
+	const nest_attr_t exec = r->attr & nest_vm_exec(vm);
+	const bool smallest = size >> nest_pt_shift(&vm->pt, 0) == 1;
+
+	if (!(r->flags & NEST_VM_EXEC_SMALL) || !exec || smallest)
+		return r->attr;
+	return (r->attr & ~exec) | NEST_VM_LATE_EXEC;
+}
+
 /* Map one block: by one store in shared mode, and never over a mark. */
 static int map_block(struct nest_vm *vm, const struct nest_vm_region *r,
 		     const struct nest_range *block, nest_pa_t pa, nest_attr_t access)
@@ -70,7 +81,7 @@ static int map_block(struct nest_vm *vm, const struct nest_vm_region *r,
 	if (pa & (block->size - 1))
 		return NEST_E_ALIGN;
 	return nest_pt_map(&vm->pt, block->base, pa, block->size,
-			   r->attr | status_after(vm, access), flags, NULL);
+			   attr_of(vm, r, block->size) | status_after(vm, access), flags, NULL);
 }
 
 int nest_vm_populate(struct nest_vm *vm, const struct nest_vm_region *r, nest_ia_t gpa,
@@ -81,7 +92,7 @@ int nest_vm_populate(struct nest_vm *vm, const struct nest_vm_region *r, nest_ia
 	uint64_t limit = b->get ? b->max_size : r->size;
 	int err = NEST_E_NOMEM;
 
-	if (limit < smallest)
+	if (limit < smallest || ((r->flags & NEST_VM_EXEC_SMALL) && (access & NEST_X)))
 		limit = smallest;
 	for (; (block->size = page_size_below(vm, limit)) != 0; limit = block->size - 1) {
 		nest_pa_t pa;
@@ -179,11 +190,30 @@ static bool allows(const struct nest_vm *vm, const struct nest_fault *fault, nes
 	return !(fault->access & NEST_RW & ~attr);
 }
 
-/* The mapping at fault->gpa allows the access: what did the guest fault for? */
+/* May the page of *m get the right to execute now, and is that what the guest needs? */
+static bool waits_for_exec(const struct nest_vm *vm, const struct nest_fault *fault,
+			   const struct nest_mapping *m)
+{
+	return vm->exec_small && (m->attr & NEST_VM_LATE_EXEC) && (fault->access & NEST_X) &&
+	       allows(vm, fault, m->attr | nest_vm_exec(vm));
+}
+
+/* Give the smallest page at fault->gpa the right to execute. */
+static int give_exec(struct nest_vm *vm, const struct nest_fault *fault)
+{
+	const uint64_t page = (uint64_t)1 << nest_pt_shift(&vm->pt, 0);
+
+	return nest_pt_protect(&vm->pt, fault->gpa & ~(page - 1), page,
+			       nest_vm_exec(vm) | status_after(vm, fault->access & NEST_RWX),
+			       NEST_VM_LATE_EXEC, 0, NULL);
+}
+
+/* The mapping at fault->gpa allows the access, or may allow it: what did the guest fault for? */
 static int resume_mapped(struct nest_vm *vm, const struct nest_fault *fault,
 			 const struct nest_mapping *m)
 {
-	int err = refresh(vm, fault, m, fault->access & NEST_RWX);
+	int err = waits_for_exec(vm, fault, m) ? give_exec(vm, fault)
+					       : refresh(vm, fault, m, fault->access & NEST_RWX);
 
 	/* The page has changed since it was looked at: that shows at the next fault. */
 	if (nest_vm_is_shared(vm) && err != NEST_E_NOMEM && err != NEST_E_DENIED)
@@ -206,7 +236,7 @@ static enum nest_exit_kind handle(struct nest_vm *vm, const struct nest_fault *f
 		out->mark = m.mark;
 		return NEST_EXIT_MARKED;
 	}
-	if (err == NEST_OK && allows(vm, fault, m.attr)) {
+	if (err == NEST_OK && (allows(vm, fault, m.attr) || waits_for_exec(vm, fault, &m))) {
 		out->status = resume_mapped(vm, fault, &m);
 		return out->status ? NEST_EXIT_ERROR : NEST_EXIT_RESUME;
 	}

@@ -43,6 +43,9 @@ static inline nest_attr_t nest_vm_exec(const struct nest_vm *vm)
 	return vm->pt.features & (NEST_FEAT_MBEC | NEST_FEAT_XNX) ? NEST_X | NEST_XU : NEST_X;
 }
 
+/* A page gets the right to execute with the guest's first fetch (NEST_VM_EXEC_SMALL). */
+#define NEST_VM_LATE_EXEC NEST_SW0
+
 /*
  * Map the page of RAM at gpa, where nothing is mapped, in the largest block that the region's
  * backing gives, as if `access` had been made. *block is what was mapped. NEST_E_NOMEM: no frame or

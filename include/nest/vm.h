@@ -113,6 +113,7 @@ struct nest_vm {
 	unsigned nr_regions, max_regions;
 	const struct nest_range *protect;
 	unsigned nr_protect;
+	bool exec_small; /* a region has NEST_VM_EXEC_SMALL */
 	uint64_t copied;
 	struct nest_vm_conflict conflict;
 };
@@ -133,15 +134,25 @@ void nest_vm_destroy(struct nest_vm *vm);
 struct nest_pt *nest_vm_pt(struct nest_vm *vm);
 
 /* Flags of nest_vm_add_ram(), _remove(). */
-#define NEST_VM_READONLY ((uint32_t)1 << 0) /* ROM: writes come back as NEST_EXIT_ROM_WRITE */
-#define NEST_VM_EAGER    ((uint32_t)1 << 1) /* map everything now, not on first touch */
-#define NEST_VM_NOEXEC   ((uint32_t)1 << 2) /* the guest may not execute from it */
-#define NEST_VM_SPLIT    ((uint32_t)1 << 3) /* remove: a part of a region may go */
+#define NEST_VM_READONLY   ((uint32_t)1 << 0) /* ROM: writes come back as NEST_EXIT_ROM_WRITE */
+#define NEST_VM_EAGER      ((uint32_t)1 << 1) /* map everything now, not on first touch */
+#define NEST_VM_NOEXEC     ((uint32_t)1 << 2) /* the guest may not execute from it */
+#define NEST_VM_SPLIT      ((uint32_t)1 << 3) /* remove: a part of a region may go */
+#define NEST_VM_EXEC_SMALL ((uint32_t)1 << 4) /* the guest executes from smallest pages only */
 
 /*
  * RAM at [gpa, gpa + size), write-back and with every right but those that `flags` take away
  * (NEST_VM_READONLY, _EAGER, _NOEXEC). Where the entries can tell a write, RAM is mapped so that
- * they do: on AArch64 with NEST_FEAT_HW_D the library adds NEST_DBM. NEST_E_MAPPED: overlaps a
+ * they do: on AArch64 with NEST_FEAT_HW_D the library adds NEST_DBM.
+ *
+ * NEST_VM_EXEC_SMALL is for CPUs with the instruction-TLB multi-hit erratum (many of Intel's:
+ * CVE-2018-12207). A page or group above the smallest size is mapped without the right to execute,
+ * and with NEST_SW0. When the guest fetches from it, nest_vm_fault() splits it, gives the right to
+ * the one smallest page, and takes NEST_SW0 from that page. In a VM with such a region NEST_SW0 is
+ * the library's, and nest_vm_protect() with NEST_X or NEST_XU in `clear` takes it away too: what
+ * the VMM forbids stays forbidden. Raw calls that map, merge or set NEST_X do what they are told.
+ *
+ * NEST_E_MAPPED: overlaps a
  * region or (eager) a mapping or mark; NEST_E_DENIED: fixed memory in a protected range, or the
  * host refused; for both see nest_vm_last_conflict(). NEST_E_NOMEM: no region slot, table or
  * (eager) frame left; NEST_E_RANGE: empty, wraps, or beyond the input or (fixed memory) output
