@@ -156,10 +156,10 @@ class UnitTests:
         if failed := self.run(self.tests):
             raise Unfit(f"without any fault, these fail: {', '.join(failed)}")
 
-    def build(self):
+    def build(self, target="all"):
         """Bring the tests up to date."""
-        must_run(["cmake", "--build", self.build_dir, "-j", str(self.options.jobs)], self.copy,
-                 self.log)
+        must_run(["cmake", "--build", self.build_dir, "-j", str(self.options.jobs),
+                  "--target", target], self.copy, self.log)
 
     def find(self):
         """Commands and directories of the tests that take part, by name."""
@@ -198,9 +198,16 @@ class UnitTests:
         return sorted(failed)
 
     def notice(self):
-        """Which of the quick tests notices the fault that is in the copy?"""
+        """Which of the quick tests notices the fault that is in the copy?
+
+        Those of tests/unit come first: they are built in a fraction of the time.
+        """
+        unit = {name for name, test in self.tests.items() if "/tests/unit/" in test[0][0]}
+        self.build("unit_tests")
+        if failed := self.run(unit - SLOW):
+            return failed
         self.build()
-        return self.run(set(self.tests) - SLOW)
+        return self.run(set(self.tests) - unit - SLOW)
 
 
 class Walkers:

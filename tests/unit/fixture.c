@@ -89,7 +89,7 @@ bool sweep_is_whole(void)
 	unsigned k, n;
 
 	read_part(&k, &n);
-	return n == 1;
+	return n == 1 && nest_formats[1];
 }
 
 void sweep(enum sweep_widths widths, void (*fn)(const struct tcase *c))

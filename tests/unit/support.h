@@ -120,8 +120,9 @@ struct tcase {
 
 enum sweep_widths { SWEEP_ALL_WIDTHS, SWEEP_SOME_WIDTHS, SWEEP_DEFAULT_WIDTH };
 /* Every format, feature set and width that it allows; or a part of them (NEST_SWEEP_PART). */
-bool sweep_is_whole(void);
 void sweep(enum sweep_widths widths, void (*fn)(const struct tcase *c));
+/* All of them, and not in a build of one format. */
+bool sweep_is_whole(void);
 struct tcase tcase_of(const struct nest_format *format, uint32_t features, unsigned ia_bits,
 		      uint32_t flags);
 
