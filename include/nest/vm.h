@@ -196,8 +196,8 @@ const struct nest_vm_conflict *nest_vm_last_conflict(const struct nest_vm *vm);
  * where they end for want of a table, all is unmapped, marks stay outside, and the call returns
  * NEST_E_NOMEM.
  *
- * nest_vm_protect() with NEST_W in `set`, where the entries can tell a write: the pages are dirty
- * from then on, and count as written.
+ * nest_vm_protect() with NEST_W in `set`, on AArch64 with NEST_FEAT_HW_D: the pages get NEST_DBM,
+ * and are dirty from then on, since a page without it may have been written to.
  */
 int nest_vm_map(struct nest_vm *vm, nest_ia_t gpa, nest_pa_t hpa, uint64_t size, nest_attr_t attr,
 		uint32_t flags);

@@ -284,6 +284,8 @@ static void call_protect(struct vm *v)
 		if (c->kind != NEST_PTE_LEAF)
 			continue;
 		c->attr = (c->attr & ~clear) | (set & ~NEST_DIRTY);
+		if (v->exec_small && clear & exec)
+			c->attr &= ~NEST_SW0;
 		if (!is_encodable(w, c->attr))
 			right |= VM_STATUS(NEST_E_UNSUPPORTED);
 	}
@@ -301,8 +303,9 @@ static void call_protect(struct vm *v)
 		/* These entries cannot be dirty without the right to write. */
 		if ((clear & NEST_W) && (loong || arm))
 			c->dirty = false;
-		/* A page that gets the right counts as written. */
-		if ((set & NEST_W) && c->kind == NEST_PTE_LEAF && vm_tracks_dirty(w))
+		/* Said to be dirty; or it could not tell a write before it got the right. */
+		if (c->kind == NEST_PTE_LEAF && vm_tracks_dirty(w) &&
+		    ((set & NEST_DIRTY) || (arm && (set & NEST_W))))
 			c->dirty = true;
 	}
 	vm_end(v);

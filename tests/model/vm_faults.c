@@ -45,7 +45,7 @@ static void plan_fixed_block(struct vm *v, const struct zone *z, unsigned page)
 	first = (unsigned)(((vm_gpa(w, page) & ~(size - 1)) - w->origin) / w->page);
 	for (unsigned i = first; i < first + size / w->page; i++)
 		v->next[i] = (struct cell){ .kind = NEST_PTE_LEAF,
-					    .attr = z->attr,
+					    .attr = zone_attr(v, z, size),
 					    .value = z->hpa + (i - z->a) * w->page };
 }
 
@@ -275,6 +275,17 @@ static struct outcome by_rights(const struct vm_world *w, const struct nest_faul
 	return without;
 }
 
+/* A page of a region with NEST_VM_EXEC_SMALL that may be executed from when the guest does so. */
+static bool gets_exec(const struct vm *v, const struct nest_fault *f, nest_attr_t attr)
+{
+	bool separate = v->w->setup.features & (NEST_FEAT_MBEC | NEST_FEAT_XNX);
+	nest_attr_t all = NEST_X | (separate ? NEST_XU : 0), has = attr & all;
+
+	return v->exec_small && attr & NEST_SW0 && f->access & NEST_X &&
+	       !(f->access & NEST_RW & ~attr) &&
+	       (f->kind == NEST_FAULT_PERMISSION ? has != all : !has);
+}
+
 static struct outcome without_address(const struct nest_fault *f, struct outcome o)
 {
 	o.exits |= f->gpa_valid ? 0 : EXIT(NEST_EXIT_NO_ADDRESS);
@@ -308,6 +319,8 @@ static struct outcome expect(struct vm *v, const struct nest_fault *f, const str
 		denied = exit_of(NEST_EXIT_MMIO);
 	if (z && z->type == NEST_REGION_ROM && f->access & NEST_W)
 		denied = exit_of(NEST_EXIT_ROM_WRITE);
+	if (c->kind == NEST_PTE_LEAF && gets_exec(v, f, c->attr))
+		return exit_of(NEST_EXIT_RESUME);
 	if (c->kind == NEST_PTE_LEAF)
 		return by_rights(w, f, c->attr, denied);
 	if (c->kind == NEST_PTE_MARK)
@@ -374,6 +387,17 @@ static struct nest_fault draw_fault(struct vm *v, unsigned mode)
 		page = draw_page(v);
 	f.gpa = vm_gpa(w, page) + vm_random(w, w->page);
 	f.kind = NEST_FAULT_TRANSLATION;
+	/* A fetch from a page that waits for one. */
+	for (unsigned k = vm_random(w, 2) ? 0 : w->pages; v->exec_small && k < w->pages; k++) {
+		const struct cell *c = &v->next[(page + k) % w->pages];
+
+		if (c->kind != NEST_PTE_LEAF || !(c->attr & NEST_SW0))
+			continue;
+		f.gpa = vm_gpa(w, (page + k) % w->pages);
+		f.access = NEST_X;
+		f.kind = NEST_FAULT_PERMISSION;
+		return f;
+	}
 	if (vm_random(w, 3) == 0)
 		f.kind = any_kind(w);
 	/* Beside what the VM has, or beyond what it can have. */
@@ -446,13 +470,25 @@ void vm_call_fault(struct vm *v)
 	const struct zone *z = c ? zone_at(v, page) : NULL;
 	struct nest_exit out;
 	struct outcome right;
-	bool populates, was_there = c && c->kind == NEST_PTE_LEAF;
+	bool populates, given, was_there = c && c->kind == NEST_PTE_LEAF;
 	uint64_t flushes = w->count.flushes;
 	int err;
 
 	right = expect(v, &f, z, &populates);
 	if (populates)
-		v->call = (struct vm_call){ .populates = true, .from = page, .to = page + 1 };
+		v->call = (struct vm_call){ .populates = true,
+					    .fetches = f.access & NEST_X,
+					    .from = page,
+					    .to = page + 1 };
+	given = was_there && f.kind != NEST_FAULT_CONFLICT &&
+		right.exits == EXIT(NEST_EXIT_RESUME) && gets_exec(v, &f, c->attr);
+	if (given) {
+		bool separate = w->setup.features & (NEST_FEAT_MBEC | NEST_FEAT_XNX);
+
+		v->next[page].attr &= ~NEST_SW0;
+		v->next[page].attr |= NEST_X | (separate ? NEST_XU : 0);
+		w->count.late_exec++;
+	}
 	v->call.may_break = was_there;
 	vm_begin(v);
 	err = nest_vm_fault(&v->vm, &f, &out);
@@ -477,6 +513,8 @@ void vm_call_fault(struct vm *v)
 			(unsigned)f.kind, f.access, (unsigned long)f.gpa, (unsigned)out.kind,
 			nest_strerror(out.status), right.exits, right.statuses);
 	w->count.exits[out.kind]++;
+	if (given && out.kind == NEST_EXIT_ERROR)
+		vm_forget_plan(v);
 	check_exit(v, &f, z, &out);
 	if (f.kind == NEST_FAULT_CONFLICT && w->count.flushes == flushes)
 		vm_fail(w, "a conflict in the TLB is not flushed");

@@ -154,8 +154,17 @@ struct zone *zone_at(struct vm *v, unsigned page)
 	return NULL;
 }
 
+nest_attr_t zone_attr(const struct vm *v, const struct zone *z, uint64_t size)
+{
+	const nest_attr_t exec = z->attr & (NEST_X | NEST_XU);
+
+	return z->exec_small && exec && size > v->w->page ? (z->attr & ~exec) | NEST_SW0 : z->attr;
+}
+
 uint64_t zone_limit(const struct vm *v, const struct zone *z)
 {
+	if (z->exec_small && v->call.fetches)
+		return v->w->page;
 	uint64_t limit = z->provider ? z->provider->backing.max_size : (z->b - z->a) * v->w->page;
 
 	return limit < v->w->page ? v->w->page : limit;
@@ -341,7 +350,7 @@ static nest_pa_t provider_get(void *ctx, nest_ia_t gpa, uint64_t size)
 	first = (unsigned)((gpa - w->origin) / w->page);
 	for (unsigned i = 0; i < size / w->page; i++)
 		v->next[first + i] = (struct cell){ .kind = NEST_PTE_LEAF,
-						    .attr = z->attr,
+						    .attr = zone_attr(v, z, size),
 						    .value = pa + i * w->page };
 	return pa;
 }

@@ -44,6 +44,7 @@ static void end_addition(struct vm *v, struct zone *z, int err, bool fixed)
 	vm_check_conflict(v, err, z->a, z->b, true);
 	if (!err) {
 		*free_zone(v) = *z;
+		v->exec_small |= z->exec_small;
 	} else {
 		/* Whose provider has no put() keeps no books. */
 		for (unsigned i = z->a; i < z->b; i++) {
@@ -60,6 +61,7 @@ static void end_addition(struct vm *v, struct zone *z, int err, bool fixed)
 
 static void plan_fixed(struct vm *v, const struct zone *z)
 {
+	/* (Where that depends on the page's size, the library is not asked to map at once.) */
 	for (unsigned i = z->a; i < z->b; i++)
 		v->next[i] = (struct cell){ .kind = NEST_PTE_LEAF,
 					    .attr = z->attr,
@@ -81,7 +83,8 @@ void vm_call_add_ram(struct vm *v)
 	struct vm_world *w = v->w;
 	struct zone z = { .used = true };
 	uint32_t flags = (vm_random(w, 4) ? 0 : NEST_VM_READONLY) |
-			 (vm_random(w, 4) ? 0 : NEST_VM_NOEXEC);
+			 (vm_random(w, 4) ? 0 : NEST_VM_NOEXEC) |
+			 (vm_random(w, 3) ? 0 : NEST_VM_EXEC_SMALL);
 	struct nest_backing backing = { .get = NULL };
 	uint32_t wrong = 0, right;
 	bool now, fixed = false;
@@ -93,6 +96,7 @@ void vm_call_add_ram(struct vm *v)
 		vm_draw_range(w, &z.a, &z.b);
 	z.type = flags & NEST_VM_READONLY ? NEST_REGION_ROM : NEST_REGION_RAM;
 	z.attr = ram_attr(w, flags);
+	z.exec_small = flags & NEST_VM_EXEC_SMALL;
 	if (vm_random(w, 3)) {
 		z.provider = &v->provider[vm_random(w, VM_PROVIDERS)];
 		backing = z.provider->backing;
@@ -107,7 +111,7 @@ void vm_call_add_ram(struct vm *v)
 			frames_fix(w, z.hpa, (z.b - z.a) * w->page, true);
 		now = true;
 	}
-	now = now && vm_random(w, 3) == 0;
+	now = now && vm_random(w, 3) == 0 && (z.provider || !z.exec_small);
 	flags |= now ? NEST_VM_EAGER : 0;
 	right = wrong | addition_errors(v, &z, now);
 	v->call = (struct vm_call){ .populates = now, .from = z.a, .to = z.b, .adding = &z };

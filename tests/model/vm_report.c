@@ -120,6 +120,7 @@ static bool print_frames(const struct vm_counts *c)
 		{ "page put at once", c->put_at_once, false },
 		{ "mark met", c->marks_met, false },
 		{ "taken page met", c->taken_met, false },
+		{ "page may execute at its fetch", c->late_exec, false },
 		{ "dirty page told", c->told_dirty, false },
 	};
 

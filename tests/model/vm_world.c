@@ -110,7 +110,8 @@ static bool is_fixed_coming(struct vm *v, unsigned page, nest_ia_t gpa, const st
 	    page >= z->b || v->is[page].kind != NEST_PTE_NONE)
 		return false;
 	c = (struct cell){ .kind = NEST_PTE_LEAF,
-			   .attr = z->attr,
+			   .attr = zone_attr(v, z,
+					     r->kind == MMU_PAGE ? (uint64_t)1 << r->shift : 0),
 			   .value = z->hpa + (page - z->a) * v->w->page };
 	return vm_matches(v, &c, gpa, r);
 }
@@ -501,6 +502,7 @@ int vm_start(struct vm *v)
 
 	if (err)
 		return err;
+	v->exec_small = false;
 	memset(v->zone, 0, sizeof(v->zone));
 	for (unsigned i = 0; i < w->pages; i++)
 		v->is[i] = v->next[i] = (struct cell){ .kind = NEST_PTE_NONE };

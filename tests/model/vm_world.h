@@ -65,12 +65,13 @@ struct zone {
 	const struct provider *provider; /* NULL: fixed */
 	nest_pa_t hpa;                   /* fixed */
 	void *cookie;
+	bool exec_small; /* NEST_VM_EXEC_SMALL */
 };
 
 /* The call that runs. Populating calls take pages [from, to) one after the other. */
 struct vm_call {
 	bool may_break; /* a mapped page may be gone for a moment */
-	bool populates;
+	bool populates, fetches;
 	unsigned from, to;
 	const struct zone *adding; /* not among the zones yet */
 	unsigned asked_for;        /* the page of the last question, and its size in bytes */
@@ -98,6 +99,7 @@ struct vm {
 	struct cell is[VM_PAGES];   /* before the call */
 	struct cell next[VM_PAGES]; /* after it */
 	struct vm_call call;
+	bool exec_small;  /* a region had NEST_VM_EXEC_SMALL */
 	bool running;     /* no: a TLB has nothing to do */
 	bool flushed_all; /* since it stopped */
 };
@@ -129,7 +131,7 @@ enum { VM_EXITS = 16, VM_STATUSES = 16 };
 
 struct vm_counts {
 	uint64_t rounds, calls[VM_OPERATIONS], status[VM_STATUSES], exits[VM_EXITS];
-	uint64_t given, refused, bad, put, put_at_once, larger, marks_met, taken_met;
+	uint64_t given, refused, bad, put, put_at_once, larger, marks_met, taken_met, late_exec;
 	uint64_t stores, looked_at, flushes, freed, walks, accesses, told_dirty, audited;
 	uint64_t short_of_memory, denied_by_host, half_done;
 };
@@ -205,6 +207,8 @@ struct zone *zone_at(struct vm *v, unsigned page);
 /* The largest size below `limit` that fits around the page in the zone; 0: none. */
 uint64_t zone_fit(const struct vm *v, const struct zone *z, unsigned page, uint64_t limit);
 uint64_t zone_limit(const struct vm *v, const struct zone *z);
+/* The attributes of its pages of `size` bytes. */
+nest_attr_t zone_attr(const struct vm *v, const struct zone *z, uint64_t size);
 
 static inline nest_ia_t vm_gpa(const struct vm_world *w, unsigned page)
 {
