@@ -6,8 +6,9 @@ A build is a compiler, an optimisation level, perhaps link-time optimisation, an
 one. In each, the library is compiled with exactly those options and then tested by
 
   unit tests  every tests/unit/test_*.c. A build of one format has those that need no other format.
-              Of the three longest sweeps, a build of all formats does a quarter of the cases.
-  adversary   random operations under reference MMUs and the worst TLB (tests/model)
+              Of the three longest sweeps, a build does a part of the cases, the next another.
+  adversary   random operations under reference MMUs and the worst TLB (tests/model): a part of
+              the cases, too
   explore     every sequence of operations on the toy format (tests/toy)
 
 The tests themselves are compiled once, for all builds. What test_pt_random counts must be the same
@@ -43,8 +44,7 @@ MODEL = ("adversary calls world share hooks setup tlb ram vm_report vm_calls vm_
 # These compile files of the library for themselves.
 OWN = {"test_debug", "test_epoch"}
 ENVIRONMENT = {**os.environ, "NEST_OPS": "200", "TERM": "dumb"}
-# The sweeps that take long: each build of all formats does a quarter of the cases, its neighbour the
-# next (NEST_SWEEP_PART).
+# The sweeps that take long: a build does a part of the cases (NEST_SWEEP_PART).
 LONG = {"test_pt_resume", "test_pt_sweep", "test_pt_nomem"}
 # These must run in every build, or something is wrong with how tests are chosen.
 ALWAYS = {"test_pt_fill", "test_pt_random", "test_pt_sweep", "adversary"}
@@ -111,11 +111,16 @@ class Sources:
         """The words of one set()."""
         return re.search(rf"set\({name}\s+([^)]*)\)", text)[1].split()
 
-    def library(self, build, fdt):
-        """Source files of a build, and the definitions they need."""
+    def library(self, build, fdt, third=None):
+        """Source files of a build, and the definitions they need; of all formats, or of a third."""
         chosen = [self.formats[build.form]] if build.form else list(self.formats.values())
-        files = [*self.core, *self.registry, *dict.fromkeys(row[2] for row in chosen)]
+        paths = list(dict.fromkeys(row[2] for row in chosen))
         define = []
+        if third is not None and not build.form:
+            paths = sorted(paths)[third::3]
+            some = (row[0] for row in chosen if row[2] in paths)
+            define = ["-DNEST_FORMAT_LIST=" + ",".join(f"&{symbol}" for symbol in some)]
+        files = [*self.core, *self.registry, *paths]
         if build.form:
             define = [f"-DNEST_ONLY={chosen[0][0]}", f"-DNEST_FORMAT_LIST=&{chosen[0][0]}"]
             define += [f"-DNEST_HAS_{part}=0" for part in ("CONTIG", "BREAK", "FRESH")
@@ -220,11 +225,12 @@ class Bench:
 
     def __init__(self, build, tests, options):
         self.build, self.tests, self.options = build, tests, options
-        # Builds of all formats share the cases: each has a twelfth of them, its neighbour the next.
-        parts = 2 if build.form else 12
+        # Builds share what takes long. One of all formats has the adversary's cases of a third of
+        # the formats, a quarter of these, and an eighth of the sweeps; its neighbours have the next.
         number = all_builds().index(build)
-        self.part = f"{number % parts}/{parts}"
-        self.sweep_part = "0/1" if build.form else f"{number % 4}/4"
+        self.third = number % 3
+        self.part = f"{number % 2}/2" if build.form else f"{number // 3 % 4}/4"
+        self.sweep_part = f"{number % 2}/2" if build.form else f"{number % 8}/8"
         self.folder = options.build / build.name
         self.compiler = COMPILERS[build.compiler]
         self.begin = time.monotonic()
@@ -240,7 +246,8 @@ class Bench:
     def parts(self, name):
         """Source files with their options: of the library, or of it with hooks around stores."""
         flags = [*self.build.flags, "-std=c11", "-ffreestanding", "-Iinclude", "-I."]
-        files, define = SOURCES.library(self.build, name == "library")
+        files, define = SOURCES.library(self.build, name == "library",
+                                        self.third if name == "model" else None)
         if name == "model":
             define = [*define, "-DNEST_STORE_HOOK=model_stored",
                       "-DNEST_BEFORE_STORE_HOOK=model_storing"]
@@ -323,9 +330,9 @@ class Bench:
             self.counts = counts_of(text)
 
     def adversary(self, library):
-        """The adversary; a build of one format takes the others' register values from elsewhere."""
-        others = [self.tests.folder / "others.a"] if self.build.form else []
-        program = self.link("adversary", *self.tests.model, *library, *others)
+        """The adversary; the register values of formats that are left out come from elsewhere."""
+        program = self.link("adversary", *self.tests.model, *library,
+                            self.tests.folder / "others.a")
         command(program, "--stores", self.options.stores, "--part", self.part,
                 log=self.folder / "adversary.log")
 
@@ -384,7 +391,7 @@ def compare_counts(benches):
 
 
 def make_others(tests):
-    """An archive of all formats, for what a build of one format lacks of register values."""
+    """An archive of all formats, for the register values of those that a build leaves out."""
     files = list(dict.fromkeys(row[2] for row in SOURCES.formats.values()))
     objects = [tests.folder / "others" / f"{pathlib.Path(path).stem}.o" for path in files]
     objects[0].parent.mkdir(parents=True, exist_ok=True)
@@ -403,6 +410,8 @@ def arguments():
     which.add_argument("--short", action="store_true",
                        help="gcc -O3 and a sample that differs by run")
     which.add_argument("--all", action="store_true", help="every build")
+    which.add_argument("--rest", action="store_true",
+                       help="every build but those of --short with the same seed")
     which.add_argument("--only", nargs="+", metavar="NAME", help="these builds")
     parser.add_argument("--seed", type=lambda text: int(text, 0), metavar="N",
                         help="of the sample (NEST_BUILDS_SEED, or a new one each time)")
@@ -426,9 +435,11 @@ def arguments():
     if options.seed is None:
         options.seed = int(os.environ.get("NEST_BUILDS_SEED") or secrets.randbits(32))
     options.build = options.build.resolve()
-    if options.short:
+    if options.short or options.rest:
         print(f"seed {options.seed:#x}")
         options.chosen = sample(options.seed)
+        if options.rest:
+            options.chosen = [b for b in names.values() if b not in options.chosen]
     else:
         options.chosen = [names[name] for name in options.only or names]
     return options
@@ -442,8 +453,7 @@ def test_all(options, builds):
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         begin = time.monotonic()
         tests = Tests(options.build / "tests", pool)
-        if any(build.form for build in builds):
-            make_others(tests)
+        make_others(tests)
         print(f"compiled the tests in {time.monotonic() - begin:.0f} s", flush=True)
         coming = Bench(builds[0], tests, options)
         before = None

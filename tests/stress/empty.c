@@ -8,7 +8,7 @@
 
 #include <sched.h>
 
-enum { THREADS = 3, ROUNDS = 100, TURNS = 4 };
+enum { THREADS = 3, ROUNDS = 50, TURNS = 4 };
 
 static struct {
 	struct nest_pt pt;
