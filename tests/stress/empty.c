@@ -110,6 +110,10 @@ static void run(const struct nest_format *format)
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
 	nest_pt_destroy(&w.pt);
+	while (nest_epoch_poll(&w.epoch, 0))
+		;
+	if (atomic_load(&stress_tables))
+		stress_fail("%ld tables are not given back", atomic_load(&stress_tables));
 }
 
 int main(void)
