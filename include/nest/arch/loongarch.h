@@ -7,6 +7,11 @@
  * level 0, DIR1 is level 1, and the root of three levels is DIR3 (lddir 3, lddir 1, ldpte). With
  * four levels it is DIR3, DIR2, DIR1 for 4 KiB pages, and DIR4, DIR3, DIR1 for 16 KiB pages, whose
  * level 2 begins at bit 36, where PWCL cannot have it.
+ *
+ * Without the hardware walker (PTW) the refill handler should not fill a pair of which neither page
+ * is valid (bit 0 of TLBRELO0 and TLBRELO1): it goes on as for an invalid page instead. Otherwise
+ * the TLB can hold such a pair of small pages while a huge page comes into their hole, until the
+ * flush after the store; and a search that hits twice is undefined (vol. 1 5.4.4).
  */
 #ifndef NEST_ARCH_LOONGARCH_H
 #define NEST_ARCH_LOONGARCH_H
