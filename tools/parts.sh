@@ -9,7 +9,7 @@ test_parts() {
 	model       quick,all  0.4  shared mode: every interleaving of two calls on two CPUs, by spin
 	unit        quick      1.6  gcc: the quick unit tests
 	adversary   quick      0.5  gcc: the worst TLB, some formats, builds for size
-	fuzz        quick,all  2    fuzz targets: the seeds and the inputs of past findings
+	fuzz        all        2    fuzz targets: the seeds and the inputs of past findings
 	walkers     quick      0.6  page walkers of two emulated machines, a short campaign
 	builds      quick,all  2    the library as users build it: gcc -O3, and two other builds
 	stress      quick      0.1  gcc: threads that fault in one VM
@@ -40,8 +40,8 @@ help_test() {
 	cat <<-END
 	usage: ./run test [OPTION...] [PART...]
 
-	Build and test. Without a PART: the quick ones, which take about 9 minutes on two CPUs.
-	"all": everything, which takes about 35 minutes. The last line is "N passed, N failed".
+	Build and test. Without a PART: the quick ones, which take about 7 minutes on two CPUs.
+	"all": everything, which takes about 45 minutes. The last line is "N passed, N failed".
 	Logs are in build/logs.
 
 	  --list        print the parts and the minutes they take
