@@ -59,8 +59,10 @@ struct nest_host {
 	 */
 	void (*defer)(void *ctx, void (*fn)(void *arg), void *arg);
 	/*
-	 * May [pa, pa + size) be mapped with `attr`? Asked before anything is changed.
-	 * NULL: yes.
+	 * May [pa, pa + size) be mapped with `attr`? A map asks, and a protect that sets a bit
+	 * (also if it is only accessed or dirty) or changes the memory type; both before anything
+	 * is changed. One call may ask more than once for the same memory: the answer should depend
+	 * on the arguments alone. NULL: yes.
 	 */
 	bool (*allow)(void *ctx, nest_pa_t pa, uint64_t size, nest_attr_t attr);
 	/*
