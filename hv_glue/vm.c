@@ -490,7 +490,7 @@ static int cut_ends(struct nest_vm *vm, const struct nest_vm_region *r, nest_ia_
 	return err ? err : cut_at(vm, end + 1);
 }
 
-/* Leave of region i what lies outside [gpa, last]. Returns how many regions stand there now. */
+/* Cut [gpa, last] out of region i. Returns how many regions remain of it: 0, 1 or 2. */
 static unsigned keep_outside(struct nest_vm *vm, unsigned i, nest_ia_t gpa, nest_ia_t last)
 {
 	const struct nest_vm_region old = vm->regions[i];

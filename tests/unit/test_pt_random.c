@@ -5,7 +5,7 @@
  * with it after every operation, failed ones included, and report each removed frame once.
  *
  * Replay with NEST_SEED; NEST_OPS sets the number of operations for each format. For each format a
- * line "counts" tells what came of all of them: the same with every build of the library.
+ * line "counts" has the sums of their results: the same with every build of the library.
  */
 #include "support.h"
 
