@@ -14,7 +14,7 @@ test_parts() {
 	builds      quick,all  2    the library as users build it: gcc -O3, and two other builds
 	stress      quick      0.1  gcc: threads that fault in one VM
 	gcc         all        5    gcc: every test
-	clang       all        3    clang-19: unit tests, and all that `builds-rest` has not
+	clang       all        3    clang-19: every test but bare metal, and what `builds-rest` has
 	asan        all        5    address and undefined-behaviour sanitizers
 	tsan        all        3    thread sanitizer: shared mode
 	coverage    all        4    lines and branches that the tests reach

@@ -61,7 +61,7 @@ static void end_addition(struct vm *v, struct zone *z, int err, bool fixed)
 
 static void plan_fixed(struct vm *v, const struct zone *z)
 {
-	/* (Where that depends on the page's size, the library is not asked to map at once.) */
+	/* No region with NEST_VM_EXEC_SMALL comes here: its rights depend on the page's size. */
 	for (unsigned i = z->a; i < z->b; i++)
 		v->next[i] = (struct cell){ .kind = NEST_PTE_LEAF,
 					    .attr = z->attr,

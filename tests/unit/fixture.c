@@ -98,7 +98,6 @@ void sweep(enum sweep_widths widths, void (*fn)(const struct tcase *c))
 	unsigned k, parts, cases = 0, ran = 0;
 
 	read_part(&k, &parts);
-
 	for (unsigned n = 0; nest_formats[n]; n++) {
 		CHECK_OK(nest_format_describe(nest_formats[n], 0, &base));
 		for (unsigned i = 0; i < sizeof(feature_sets) / sizeof(*feature_sets); i++) {
