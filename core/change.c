@@ -73,6 +73,14 @@ int nest_recode(const struct nest_pt *pt, unsigned level, nest_pte_t pte, nest_a
 	return rebuild(pt, level, pte, level, 0, set, clear, out);
 }
 
+int nest_protected(const struct nest_pt *pt, const struct nest_request *rq, unsigned level,
+		   nest_pte_t pte, nest_pte_t *out)
+{
+	if (rq->only_with & ~nest_leaf_attr(pt, level, pte))
+		return NEST_E_NOTMAPPED;
+	return nest_recode(pt, level, pte, rq->set, rq->clear, out);
+}
+
 nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old, uint64_t index)
 {
 	const struct nest_fmt *f = nest_fmt_of(pt);

@@ -32,7 +32,8 @@ struct nest_request {
 	uint64_t delta;       /* map: pa = offset + delta, modulo 2^64 */
 	nest_attr_t attr;     /* map */
 	nest_attr_t set, clear;
-	nest_pte_t word; /* mark, revoke */
+	nest_attr_t only_with; /* protect: what each page must have (NEST_IF_SET) */
+	nest_pte_t word;       /* mark, revoke */
 	uint32_t flags;
 	enum nest_op op;
 	uint8_t cap; /* no entry of the operation stands above this level */
@@ -520,6 +521,9 @@ int nest_build(const struct nest_pt *pt, unsigned level, nest_pa_t pa, nest_attr
 /* A leaf with other attributes at the same address. NEST_E_UNSUPPORTED. */
 int nest_recode(const struct nest_pt *pt, unsigned level, nest_pte_t pte, nest_attr_t set,
 		nest_attr_t clear, nest_pte_t *out);
+/* protect: the same for one of the request's leaves. NEST_E_NOTMAPPED: it lacks rq->only_with. */
+int nest_protected(const struct nest_pt *pt, const struct nest_request *rq, unsigned level,
+		   nest_pte_t pte, nest_pte_t *out);
 /*
  * The entry `index` of the table one level down that stands for the same as `old` at `level` + 1.
  */

@@ -39,7 +39,7 @@ NEST_INLINE int nest_plan_leaf(const struct nest_fmt *f, struct nest_job *job, e
 
 		if (job->recoded_level != level ||
 		    ((e ^ job->from) & ~f->pa_mask(pt->features, level))) {
-			int err = nest_recode(pt, level, e, rq->set, rq->clear, &to);
+			int err = nest_protected(pt, rq, level, e, &to);
 
 			if (err)
 				return err;

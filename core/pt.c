@@ -158,12 +158,14 @@ static int protect_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest
 			   nest_attr_t clear, uint32_t flags, struct nest_gather *gather,
 			   struct nest_request *rq)
 {
-	nest_attr_t type = clear & NEST_MT_MASK;
-	int err = change_request(pt, ia, size, flags, gather, rq);
+	const nest_attr_t type = clear & NEST_MT_MASK;
+	int err = change_request(pt, ia, size, flags & ~NEST_IF_SET, gather, rq);
 
 	if (err)
 		return err;
-	if (((set | clear) & ~NEST_ATTR_MASK) || (set & clear & ~NEST_MT_MASK) ||
+	rq->only_with = flags & NEST_IF_SET ? clear : 0;
+	if ((rq->only_with & (NEST_MT_MASK | NEST_ACCESSED | NEST_DIRTY)) ||
+	    ((set | clear) & ~NEST_ATTR_MASK) || (set & clear & ~NEST_MT_MASK) ||
 	    (type && type != NEST_MT_MASK) || (!type && (set & NEST_MT_MASK)))
 		return NEST_E_INVAL;
 	rq->op = NEST_OP_PROTECT;

@@ -338,7 +338,7 @@ static int recode(struct shared *s, const struct place *at, nest_pte_t *to)
 
 	if (NEST_SMALL || s->recoded_level != at->level || ((at->e ^ s->from) & ~address)) {
 		s->recoded_level = NEST_MAX_LEVELS;
-		err = nest_recode(s->pt, at->level, at->e, rq->set, rq->clear, &s->to);
+		err = nest_protected(s->pt, rq, at->level, at->e, &s->to);
 		/* Hardware may mark it before the second pass comes to it. */
 		if (!err && s->dry && nest_hw_updates(f, features) &&
 		    nest_recode(s->pt, at->level,

@@ -354,6 +354,8 @@ static int map_now(struct nest_vm *vm, const struct nest_vm_region *r)
 	int err = mapping_conflict(vm, range_of(r), r->type, NEST_WALK_MARKS);
 	struct nest_range block;
 
+	if (!err && by_page && !r->backing.get)
+		err = check_fixed(vm, r);
 	if (err || !by_page)
 		return err ? err
 			   : nest_pt_map(&vm->pt, r->gpa, r->backing.hpa, r->size, r->attr, 0,

@@ -198,14 +198,17 @@ static bool waits_for_exec(const struct nest_vm *vm, const struct nest_fault *fa
 	       allows(vm, fault, m->attr | nest_vm_exec(vm));
 }
 
-/* Give the smallest page at fault->gpa the right to execute. */
+/*
+ * Give the smallest page at fault->gpa the right to execute. A call on another CPU that forbids it
+ * takes NEST_VM_LATE_EXEC away, too: then the page stays as it is.
+ */
 static int give_exec(struct nest_vm *vm, const struct nest_fault *fault)
 {
 	const uint64_t page = (uint64_t)1 << nest_pt_shift(&vm->pt, 0);
 
 	return nest_pt_protect(&vm->pt, fault->gpa & ~(page - 1), page,
 			       nest_vm_exec(vm) | status_after(vm, fault->access & NEST_RWX),
-			       NEST_VM_LATE_EXEC, 0, NULL);
+			       NEST_VM_LATE_EXEC, NEST_IF_SET, NULL);
 }
 
 /* The mapping at fault->gpa allows the access, or may allow it: what did the guest fault for? */

@@ -155,6 +155,7 @@ void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid);
 #define NEST_MAP_ATOMIC       ((uint32_t)1 << 8) /* one page or block, by one store, or nothing */
 #define NEST_UNMAP_SPARSE     ((uint32_t)1 << 6) /* holes are allowed */
 #define NEST_NO_SPLIT         ((uint32_t)1 << 7) /* a partly covered larger page is NEST_E_HUGE */
+#define NEST_IF_SET           ((uint32_t)1 << 11) /* protect: only pages that have all of `clear` */
 /* clang-format on */
 
 /*
@@ -195,9 +196,13 @@ int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flag
  * holds NEST_MT_MASK. Taking NEST_W away takes NEST_DBM away too; a LoongArch page that is dirty
  * must lose NEST_DIRTY with it, since it cannot be one without the other. An AArch64 entry tells
  * what hardware has made dirty by its right to write: harvest before it is taken away. Flags as for
- * unmap; marks stay. NEST_E_NOTMAPPED, NEST_E_HUGE, NEST_E_NOMEM, NEST_E_DENIED;
+ * unmap, and NEST_IF_SET: a page that has not every attribute of `clear` is NEST_E_NOTMAPPED. In
+ * shared mode it is compared in the same atomic step that changes the page, so the call never
+ * gives `set` to a page from which another CPU has just taken one of them. Marks stay.
+ * NEST_E_NOTMAPPED, NEST_E_HUGE, NEST_E_NOMEM, NEST_E_DENIED;
  * NEST_E_UNSUPPORTED: the result cannot be expressed for some page of the range; NEST_E_INVAL: a
- * bit both set and cleared, or a memory type set without clearing NEST_MT_MASK.
+ * bit both set and cleared, a memory type set without clearing NEST_MT_MASK, or NEST_IF_SET with
+ * NEST_MT_MASK, NEST_ACCESSED or NEST_DIRTY in `clear`.
  */
 int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
 		    nest_attr_t clear, uint32_t flags, struct nest_gather *gather);

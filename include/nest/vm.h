@@ -150,10 +150,8 @@ struct nest_pt *nest_vm_pt(struct nest_vm *vm);
  * and with NEST_SW0. When the guest fetches from it, nest_vm_fault() splits it, gives the right to
  * the one smallest page, and takes NEST_SW0 from that page. In a VM with such a region NEST_SW0 is
  * the library's, and nest_vm_protect() with NEST_X or NEST_XU in `clear` takes it away too: what
- * the VMM forbids stays forbidden. In shared mode that holds for calls that have returned before
- * the fault: a nest_vm_fault() for a fetch from a page that nest_vm_protect() or nest_vm_map()
- * changes at that moment may still give that page the right to execute. It never gives it to a
- * larger page. Raw calls that map, merge or set NEST_X do what they are told.
+ * the VMM forbids stays forbidden, also when a fetch faults on another CPU at that moment. Raw
+ * calls that map, merge or set NEST_X do what they are told.
  *
  * NEST_E_MAPPED: overlaps a
  * region or (eager) a mapping or mark; NEST_E_DENIED: fixed memory in a protected range, or the

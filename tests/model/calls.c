@@ -111,7 +111,7 @@ static void plan_unmap(struct world *w, struct call *c)
 static void plan_protect(struct world *w, struct call *c)
 {
 	static const nest_attr_t types[] = { NEST_MT_WB, NEST_MT_WC, NEST_MT_UC, NEST_MT_DEVICE };
-	bool by_software = w->setup.features & NEST_FEAT_SW_AD;
+	bool by_software = w->setup.features & NEST_FEAT_SW_AD, refused;
 	/* A LoongArch page cannot be dirty and not writable. */
 	nest_attr_t write = NEST_W | (by_software ? NEST_DIRTY : 0);
 
@@ -133,18 +133,22 @@ static void plan_protect(struct world *w, struct call *c)
 		c->set = types[world_random(w, 4)];
 	}
 	c->flags = world_random(w, 2) ? NEST_UNMAP_SPARSE : 0;
+	refused = !c->flags && of_kind(w, c, NEST_PTE_LEAF) < c->b - c->a;
+	if (!(c->clear & (NEST_MT_MASK | NEST_DIRTY)) && world_random(w, 3) == 0)
+		c->flags |= NEST_IF_SET;
 	for (unsigned k = 0; k < c->b - c->a; k++) {
 		struct state *s = &c->next[k];
 
 		if (s->kind != NEST_PTE_LEAF)
 			continue;
+		refused |= (c->flags & NEST_IF_SET) && (c->clear & ~s->attr);
 		s->attr = (s->attr & ~c->clear) | c->set;
 		if (c->clear & NEST_W)
 			s->attr &= ~NEST_DBM;
 		if (!is_encodable(w, s->attr))
 			c->want = c->or_else = NEST_E_UNSUPPORTED;
 	}
-	if (!c->flags && of_kind(w, c, NEST_PTE_LEAF) < c->b - c->a)
+	if (refused)
 		c->want = NEST_E_NOTMAPPED;
 }
 

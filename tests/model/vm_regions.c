@@ -61,11 +61,18 @@ static void end_addition(struct vm *v, struct zone *z, int err, bool fixed)
 
 static void plan_fixed(struct vm *v, const struct zone *z)
 {
-	/* No region with NEST_VM_EXEC_SMALL comes here: its rights depend on the page's size. */
-	for (unsigned i = z->a; i < z->b; i++)
-		v->next[i] = (struct cell){ .kind = NEST_PTE_LEAF,
-					    .attr = z->attr,
-					    .value = z->hpa + (i - z->a) * v->w->page };
+	const uint64_t page = v->w->page;
+	unsigned n;
+
+	for (unsigned i = z->a; i < z->b; i += n) {
+		uint64_t size = z->exec_small ? zone_fit(v, z, i, zone_limit(v, z)) : page;
+
+		n = (unsigned)(size / page);
+		for (unsigned k = i; k < i + n; k++)
+			v->next[k] = (struct cell){ .kind = NEST_PTE_LEAF,
+						    .attr = zone_attr(v, z, size),
+						    .value = z->hpa + (k - z->a) * page };
+	}
 }
 
 static nest_attr_t ram_attr(const struct vm_world *w, uint32_t flags)
@@ -111,7 +118,8 @@ void vm_call_add_ram(struct vm *v)
 			frames_fix(w, z.hpa, (z.b - z.a) * w->page, true);
 		now = true;
 	}
-	now = now && vm_random(w, 3) == 0 && (z.provider || !z.exec_small);
+	/* In shared mode the size of a page, and so its rights, depend on the tables that stand. */
+	now = now && vm_random(w, 3) == 0 && (z.provider || !z.exec_small || !w->shared);
 	flags |= now ? NEST_VM_EAGER : 0;
 	right = wrong | addition_errors(v, &z, now);
 	v->call = (struct vm_call){ .populates = now, .from = z.a, .to = z.b, .adding = &z };

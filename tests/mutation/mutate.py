@@ -45,6 +45,7 @@ class Mutant:
     replacement: str
     what: str
     machines: tuple
+    package: tuple
     explained: str
 
 
@@ -74,6 +75,7 @@ def read_mutants(path):
             fields = dict(config[name])
             mutants.append(Mutant(name, fields.pop("file"), fields.pop("from"), fields.pop("to"),
                                   fields.pop("what"), tuple(fields.pop("machines", "").split()),
+                                  tuple(fields.pop("package", "").split()),
                                   " ".join(fields.pop("explained", "").split())))
             if fields:
                 raise Unfit(f"{name}: unknown field {', '.join(fields)}")
@@ -184,6 +186,16 @@ class UnitTests:
         except subprocess.TimeoutExpired:
             return True
 
+    def run_package(self, names):
+        """Run these of the tests labelled `package`, with what they need; returns those that
+        failed."""
+        done = subprocess.run(["ctest", "-R", f"^({'|'.join(names)})$"], cwd=self.build_dir,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False)
+        if "No tests were found" in done.stdout:
+            raise Unfit(f"no such test: {', '.join(names)}")
+        return list(names) if done.returncode else []
+
     def run(self, names):
         """Run these until one fails; returns the names of those that did."""
         names = sorted(names, key=lambda name: (name not in SLOW, name))
@@ -269,6 +281,9 @@ def check(mutants, options):
     if options.unit:
         unit.prepare()
         print(f"no fault: all unit tests pass ({time.monotonic() - begin:.0f} s)", flush=True)
+        if package := sorted({name for m in mutants for name in m.package}):
+            if failed := unit.run_package(package):
+                raise Unfit(f"without any fault, one of these fails: {', '.join(failed)}")
     if options.walkers and machines:
         begin = time.monotonic()
         walkers.prepare(machines)
@@ -281,6 +296,8 @@ def check(mutants, options):
                 seen_on = walkers.notice(m.machines) if options.walkers and m.machines else []
             except Unfit as error:
                 raise Unfit(f"{m.name}: {error}") from error
+            if options.unit and not tests and m.package:
+                tests = unit.run_package(m.package)
             if options.unit and not tests and not seen_on:
                 tests = unit.run(SLOW)
         verdict = Verdict(m, tests, seen_on)

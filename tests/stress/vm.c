@@ -58,6 +58,7 @@ static void find_status(void)
 	struct nest_pte_info info = { .attr = 0 };
 	nest_pte_t e;
 
+	w.exec = NEST_X | (w.features & (NEST_FEAT_MBEC | NEST_FEAT_XNX) ? NEST_XU : 0);
 	w.by_hardware = !(w.features & NEST_FEAT_SW_AD);
 	w.is_riscv = !strncmp(stress_format, "riscv", 5);
 	w.is_aarch64 = !strncmp(stress_format, "aarch64", 7);
@@ -98,14 +99,18 @@ static void open_vm(void)
 	w.pages = calloc(BLOCKS * w.n, sizeof(*w.pages));
 	if (!w.pages)
 		stress_fail("no memory");
-	for (uint64_t p = 0; p < BLOCKS * w.n; p++)
+	for (uint64_t p = 0; p < BLOCKS * w.n; p++) {
 		atomic_store(&w.pages[p].may_write, 1);
+		atomic_store(&w.pages[p].may_exec, 1);
+	}
 	ledger_open();
 	fixed.hpa = ledger_fixed_pa(FIXED * w.n);
 	backing.max_size = 0;
 	add(nest_vm_add_ram(&w.vm, SMALL * w.span, SMALL_BLOCKS * w.span, &backing, 0), "RAM");
 	backing.max_size = w.span;
-	add(nest_vm_add_ram(&w.vm, LARGE * w.span, LARGE_BLOCKS * w.span, &backing, 0), "RAM");
+	add(nest_vm_add_ram(&w.vm, LARGE * w.span, LARGE_BLOCKS * w.span, &backing,
+			    NEST_VM_EXEC_SMALL),
+	    "RAM");
 	add(nest_vm_add_ram(&w.vm, FIXED * w.span, w.span, &fixed, 0), "fixed RAM");
 	add(nest_vm_add_mmio(&w.vm, MMIO * w.span, w.span, NULL), "a device");
 }
@@ -244,6 +249,7 @@ static void usage(void)
 	     "  --threads N     1 to 8 (default: 2, 4, 8 in turn)\n"
 	     "  --format NAME   one format alone\n"
 	     "  --without KIND  no such calls: translate map replace take restore discard protect\n"
+	     "                  forbid"
 	     "                  mark harvest age split; may be given again\n"
 	     "  --seed N        other random numbers (default 1)\n"
 	     "  --help          this text");

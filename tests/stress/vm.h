@@ -19,7 +19,7 @@ enum { MOST_THREADS = 8, READERS = 2, CPUS = MOST_THREADS + READERS };
 enum { SEGMENTS = 4, PLAY = 4 };
 /* By number of the block. */
 enum {
-	LARGE = 0, /* provider, block by block where that is possible */
+	LARGE = 0, /* provider, block by block where that is possible; executed by pages */
 	LARGE_BLOCKS = 3,
 	HOLE = 3,
 	SMALL = 4, /* provider, page by page */
@@ -45,9 +45,10 @@ enum page_state {
 };
 
 struct page {
-	/* Odd: the page is write-protected (is marked), or may be at any moment. */
-	atomic_uint deny, marked;
-	atomic_uint may_write; /* 0: a walker that can still write breaks the promise of protect */
+	/* Odd: the page is write-protected (not executable, marked), or may be at any moment. */
+	atomic_uint deny, deny_exec, marked;
+	/* 0: a walker that can still write (execute) breaks the promise of protect. */
+	atomic_uint may_write, may_exec;
 	atomic_ulong mark;
 	/* Dirty log. */
 	atomic_uint disturbed; /* odd while the owner makes a change that may lose dirty */
@@ -56,7 +57,7 @@ struct page {
 	unsigned told_at;      /* when the last harvest had returned */
 	/* The owner's. */
 	enum page_state state;
-	bool read_only;
+	bool read_only, no_exec;
 	nest_pa_t pa;
 	unsigned long content;
 };
@@ -71,6 +72,7 @@ enum call_kind {
 	CALL_RESTORE,
 	CALL_DISCARD,
 	CALL_PROTECT,
+	CALL_FORBID,
 	CALL_MARK,
 	CALL_HARVEST,
 	CALL_AGE,
@@ -102,6 +104,7 @@ struct world {
 	/* Geometry: bytes of a page and of a block, pages of a block. */
 	uint64_t page, span, n;
 	nest_attr_t tracked; /* what the entries tell: accessed, dirty */
+	nest_attr_t exec;    /* every right to execute */
 	bool by_hardware, has_dbm, is_riscv, is_aarch64, dirty_needs_write;
 	struct nest_vm vm;
 	struct nest_vm_region region[4];

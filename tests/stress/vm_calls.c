@@ -30,6 +30,13 @@ static void make_odd(atomic_uint *n, bool odd)
 		atomic_fetch_add(n, 1);
 }
 
+static void all_allowed(struct page *p)
+{
+	p->read_only = p->no_exec = false;
+	make_odd(&p->deny, false);
+	make_odd(&p->deny_exec, false);
+}
+
 /* Before a change, and after it. */
 static void disturb(const struct range *r)
 {
@@ -37,13 +44,17 @@ static void disturb(const struct range *r)
 		atomic_fetch_add(&page_at(r, i)->disturbed, 1);
 }
 
-/* The pages are about to be unmapped, or to have another frame: from then on they may be written
- * to. */
+/*
+ * The pages are about to be unmapped, or to have another frame: from then on they may be written to
+ * and executed.
+ */
 static void before_change(const struct range *r)
 {
 	disturb(r);
-	for (uint64_t i = 0; i < r->n; i++)
+	for (uint64_t i = 0; i < r->n; i++) {
 		atomic_store(&page_at(r, i)->may_write, 1);
+		atomic_store(&page_at(r, i)->may_exec, 1);
+	}
 }
 
 /* They are as good as new. */
@@ -53,8 +64,7 @@ static void after_change(const struct range *r, enum page_state state)
 		struct page *p = page_at(r, i);
 
 		p->state = state;
-		p->read_only = false;
-		make_odd(&p->deny, false);
+		all_allowed(p);
 		make_odd(&p->marked, state == PAGE_MARKED);
 	}
 	disturb(r);
@@ -62,18 +72,24 @@ static void after_change(const struct range *r, enum page_state state)
 
 /* ---- Accesses ---- */
 
-static void access_own(struct worker *k, uint64_t page)
+static nest_attr_t any_rights(void)
 {
 	static const nest_attr_t rights[] = { NEST_R, NEST_RW, NEST_W, NEST_X };
+
+	return rights[below(4)];
+}
+
+static void access_own(struct worker *k, uint64_t page, nest_attr_t rights)
+{
 	struct page *p = &w.pages[page];
-	struct access a = { .page = page, .rights = rights[below(4)] };
+	struct access a = { .page = page, .rights = rights };
 	enum result got;
 
 	if (a.rights & NEST_W)
 		a.store = content_of(page, ++k->serial);
 	got = guest(k, &a);
-	if (got == DENIED && !p->read_only)
-		stress_fail("a write to %#lx is denied", (unsigned long)gpa_of(page));
+	if (got == DENIED && !(a.rights & NEST_X ? p->no_exec : p->read_only))
+		stress_fail("an access to %#lx is denied", (unsigned long)gpa_of(page));
 	if ((got == HIT && p->state == PAGE_MARKED) || (got == MARKED && p->state != PAGE_MARKED))
 		stress_fail("%#lx %s", (unsigned long)gpa_of(page),
 			    got == HIT ? "was marked, and a fault has mapped something over it"
@@ -106,8 +122,7 @@ static uint64_t any_page(void)
 
 static void access_any(struct worker *k)
 {
-	static const nest_attr_t rights[] = { NEST_R, NEST_RW, NEST_W, NEST_X };
-	struct access a = { .page = any_page(), .rights = rights[below(4)] };
+	struct access a = { .page = any_page(), .rights = any_rights() };
 
 	(void)guest(k, &a);
 }
@@ -160,8 +175,7 @@ static void now_seen(uint64_t page, nest_pa_t pa, unsigned long content)
 	p->pa = pa;
 	if (!is_fixed(page))
 		p->content = content;
-	p->read_only = false;
-	make_odd(&p->deny, false);
+	all_allowed(p);
 	make_odd(&p->marked, false);
 }
 
@@ -361,6 +375,37 @@ static void do_protect(struct worker *k, struct range *r)
 	disturb(r);
 }
 
+/* Take the right to execute away, or give it back. */
+static void do_forbid(struct worker *k, struct range *r)
+{
+	struct call c = { .kind = CALL_FORBID };
+	const bool away = below(2);
+
+	while (r->n && !all_in(r, PAGE_SEEN))
+		r->n--;
+	if (!r->n)
+		return;
+	c.range = *r;
+	c.clear = away ? w.exec : 0;
+	c.set = away ? 0 : w.exec;
+	disturb(r);
+	for (uint64_t i = 0; i < r->n; i++) {
+		if (away)
+			make_odd(&page_at(r, i)->deny_exec, true);
+		else
+			atomic_store(&page_at(r, i)->may_exec, 1);
+	}
+	must(&c, insist(k, &c), NEST_OK);
+	for (uint64_t i = 0; i < r->n; i++) {
+		page_at(r, i)->no_exec = away;
+		if (away)
+			atomic_store(&page_at(r, i)->may_exec, 0);
+		else
+			make_odd(&page_at(r, i)->deny_exec, false);
+	}
+	disturb(r);
+}
+
 /* ---- Calls on everybody's pages ---- */
 
 /*
@@ -468,14 +513,30 @@ static void rush(struct worker *k)
 	}
 }
 
+/* All fetch from one page of a block that may not execute yet, and its owner forbids it. */
+static void rush_for_code(struct worker *k)
+{
+	struct range r = { .page = (LARGE + 1) * w.n, .n = 1 };
+	struct access a = { .page = r.page, .rights = NEST_X };
+
+	if ((LARGE + 1) % w.threads != k->id || (w.without >> CALL_FORBID & 1)) {
+		(void)guest(k, &a);
+		return;
+	}
+	do_discard(k, &r);
+	access_own(k, r.page, NEST_R);
+	do_forbid(k, &r);
+	check_page(k, r.page);
+}
+
 static void step(struct worker *k)
 {
 	static const enum call_kind kinds[] = {
-		CALL_FAULT,   CALL_FAULT,   CALL_FAULT,     CALL_FAULT,   CALL_FAULT,
-		CALL_FAULT,   CALL_MAP,     CALL_MAP,       CALL_REPLACE, CALL_TAKE,
-		CALL_TAKE,    CALL_DISCARD, CALL_DISCARD,   CALL_DISCARD, CALL_PROTECT,
-		CALL_PROTECT, CALL_MARK,    CALL_RESTORE,   CALL_RESTORE, CALL_HARVEST,
-		CALL_AGE,     CALL_SPLIT,   CALL_TRANSLATE,
+		CALL_FAULT,   CALL_FAULT,   CALL_FAULT,   CALL_FAULT,   CALL_FAULT,
+		CALL_FAULT,   CALL_MAP,     CALL_MAP,     CALL_REPLACE, CALL_TAKE,
+		CALL_TAKE,    CALL_DISCARD, CALL_DISCARD, CALL_DISCARD, CALL_PROTECT,
+		CALL_PROTECT, CALL_FORBID,  CALL_FORBID,  CALL_MARK,    CALL_RESTORE,
+		CALL_RESTORE, CALL_HARVEST, CALL_AGE,     CALL_SPLIT,   CALL_TRANSLATE,
 	};
 	const enum call_kind kind = kinds[below(sizeof(kinds) / sizeof(*kinds))];
 	struct range r = draw(k);
@@ -487,7 +548,7 @@ static void step(struct worker *k)
 	case CALL_FAULT:
 		for (unsigned i = 0; i < 4; i++)
 			access_any(k);
-		access_own(k, r.page);
+		access_own(k, r.page, any_rights());
 		break;
 	case CALL_MAP:
 		do_map(k, &r);
@@ -503,6 +564,9 @@ static void step(struct worker *k)
 		break;
 	case CALL_PROTECT:
 		do_protect(k, &r);
+		break;
+	case CALL_FORBID:
+		do_forbid(k, &r);
 		break;
 	case CALL_MARK:
 		do_mark(k, &r);
@@ -528,8 +592,12 @@ void *worker_main(void *arg)
 {
 	self = arg;
 	for (unsigned long i = 0; i < w.calls_each; i++) {
-		if (below(3))
+		const uint64_t dice = below(12);
+
+		if (dice < 6)
 			rush(self);
+		else if (dice < 8)
+			rush_for_code(self);
 		else
 			step(self);
 		if (i % 4 == 0)

@@ -44,6 +44,9 @@ static void use(struct access *a, nest_pa_t pa)
 	if (a->found && a->found >> 32 != a->page + 1)
 		stress_fail("%#lx holds what was written to %#lx", (unsigned long)gpa_of(a->page),
 			    (unsigned long)gpa_of((a->found >> 32) - 1));
+	if ((a->rights & NEST_X) && !atomic_load(&p->may_exec))
+		stress_fail("the guest executes from %#lx after that was forbidden",
+			    (unsigned long)gpa_of(a->page));
 	if (!(a->rights & NEST_W))
 		return;
 	if (!atomic_load(&p->may_write))
@@ -121,6 +124,8 @@ static bool try_access(struct tlb *t, struct access *a, struct nest_fault *fault
 	} else if (leaf && missing && !w.by_hardware) {
 		fault->kind = w.is_aarch64 ? NEST_FAULT_ACCESS_FLAG : NEST_FAULT_PERMISSION;
 	} else if (leaf) {
+		if ((at.info.attr & w.exec) && at.level && has_one_owner(a->page / w.n))
+			stress_fail("the larger page at %#lx may execute", (unsigned long)gpa);
 		tlb_keep(t, (unsigned)stress_below(&t->random, TLB_KEPT), nest_vm_pt(&w.vm), gpa,
 			 &at);
 		use(a,
@@ -185,7 +190,7 @@ enum result guest(struct worker *k, struct access *a)
 	unsigned long tries = 0;
 
 	for (;;) {
-		unsigned deny, marked;
+		unsigned deny, deny_exec, marked;
 		struct nest_exit out;
 
 		if (try_access(&w.tlb[k->id], a, &fault)) {
@@ -193,6 +198,7 @@ enum result guest(struct worker *k, struct access *a)
 			return HIT;
 		}
 		deny = atomic_load(&p->deny);
+		deny_exec = atomic_load(&p->deny_exec);
 		marked = atomic_load(&p->marked);
 		k->count.tried[CALL_FAULT]++;
 		enter(k);
@@ -232,7 +238,8 @@ enum result guest(struct worker *k, struct access *a)
 			return MARKED;
 		}
 		if (out.kind == NEST_EXIT_ERROR && out.status == NEST_E_DENIED &&
-		    (fault.access & NEST_W) && may_have_been(deny, &p->deny)) {
+		    (((fault.access & NEST_W) && may_have_been(deny, &p->deny)) ||
+		     ((fault.access & NEST_X) && may_have_been(deny_exec, &p->deny_exec)))) {
 			k->count.denied++;
 			return DENIED;
 		}

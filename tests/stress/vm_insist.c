@@ -9,12 +9,11 @@
 enum { MOST_BUSY = 100000 };
 
 const char *const call_names[CALL_KINDS] = {
-	[CALL_FAULT] = "fault",     [CALL_TRANSLATE] = "translate",
-	[CALL_MAP] = "map",         [CALL_REPLACE] = "replace",
-	[CALL_TAKE] = "take",       [CALL_RESTORE] = "restore",
-	[CALL_DISCARD] = "discard", [CALL_PROTECT] = "protect",
-	[CALL_MARK] = "mark",       [CALL_HARVEST] = "harvest",
-	[CALL_AGE] = "age",         [CALL_SPLIT] = "split",
+	[CALL_FAULT] = "fault",     [CALL_TRANSLATE] = "translate", [CALL_MAP] = "map",
+	[CALL_REPLACE] = "replace", [CALL_TAKE] = "take",           [CALL_RESTORE] = "restore",
+	[CALL_DISCARD] = "discard", [CALL_PROTECT] = "protect",     [CALL_FORBID] = "forbid",
+	[CALL_MARK] = "mark",       [CALL_HARVEST] = "harvest",     [CALL_AGE] = "age",
+	[CALL_SPLIT] = "split",
 };
 
 static int discard(nest_ia_t gpa, uint64_t size)
@@ -46,6 +45,7 @@ static int once(const struct call *c)
 	case CALL_DISCARD:
 		return discard(gpa, size);
 	case CALL_PROTECT:
+	case CALL_FORBID:
 		return nest_vm_protect(&w.vm, gpa, size, c->set, c->clear, c->flags);
 	case CALL_MARK:
 		return nest_pt_mark(pt, gpa, size, c->mark, NULL);

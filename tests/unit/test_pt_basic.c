@@ -338,10 +338,10 @@ static void arguments(const struct tcase *c)
 		if (bit > 9)
 			CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, flag, NULL),
 				 NEST_E_INVAL);
-		if (flag & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) {
+		if (flag & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT))
 			CHECK_RC(nest_pt_unmap(&f.pt, ia, p, flag, NULL), NEST_E_INVAL);
+		if (flag & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT | NEST_IF_SET))
 			CHECK_RC(nest_pt_protect(&f.pt, ia, p, 0, f.w, flag, NULL), NEST_E_INVAL);
-		}
 		if (flag & ~NEST_ATTR_MASK) {
 			CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr | flag, 0, NULL),
 				 NEST_E_INVAL);
@@ -367,6 +367,12 @@ static void arguments(const struct tcase *c)
 		 NEST_E_INVAL);
 	CHECK_RC(nest_pt_protect(&f.pt, ia, p, NEST_W, NEST_W, 0, NULL), NEST_E_INVAL);
 	CHECK_RC(nest_pt_protect(&f.pt, ia, p, NEST_MT_DEVICE, 0, 0, NULL), NEST_E_INVAL);
+	/* What hardware changes, or what is no single attribute, is no condition. */
+	for (unsigned i = 0; i < 3; i++) {
+		static const nest_attr_t no[] = { NEST_MT_MASK, NEST_ACCESSED, NEST_DIRTY };
+
+		CHECK_RC(nest_pt_protect(&f.pt, ia, p, 0, no[i], NEST_IF_SET, NULL), NEST_E_INVAL);
+	}
 	CHECK_RC(nest_pt_map(NULL, ia, 0, p, f.attr, 0, NULL), NEST_E_INVAL);
 	CHECK_RC(nest_pt_unmap(NULL, ia, p, 0, NULL), NEST_E_INVAL);
 	CHECK_RC(nest_pt_protect(NULL, ia, p, 0, bad, 0, NULL), NEST_E_INVAL);

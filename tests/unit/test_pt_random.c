@@ -216,6 +216,18 @@ static void random_unmap(struct world *w, struct request *r, struct nest_gather 
 		set_cell(w, r, i, (struct cell){ NEST_PTE_NONE, 0, 0, 0 });
 }
 
+/* Is a page of the range without this right? */
+static bool lacks(struct world *w, const struct request *r, nest_attr_t bit)
+{
+	for (uint64_t i = 0; i < r->n; i++) {
+		const struct cell *c = &cells(w, r)[i];
+
+		if (c->kind == NEST_PTE_LEAF && (bit & ~c->attr))
+			return true;
+	}
+	return false;
+}
+
 static void random_protect(struct world *w, struct request *r, struct nest_gather *g)
 {
 	nest_attr_t bit = below(w, 2) ? w->f.w : NEST_X, set = below(w, 2) ? bit : 0;
@@ -223,11 +235,15 @@ static void random_protect(struct world *w, struct request *r, struct nest_gathe
 	int rc;
 
 	r->flags = (sparse ? NEST_UNMAP_SPARSE : 0) | (below(w, 8) ? 0 : NEST_NO_SPLIT);
+	if (bit == NEST_X && below(w, 3) == 0)
+		r->flags |= NEST_IF_SET;
 	cut = (r->flags & NEST_NO_SPLIT) && cuts(w, r);
 	rc = counted(nest_pt_protect(&w->f.pt, r->ia, r->size, set, bit & ~set, r->flags, g));
 	if (rc == NEST_E_NOMEM && w->f.a.fail_rest)
 		return;
 	hole = hole && !sparse;
+	if (r->flags & NEST_IF_SET)
+		hole |= lacks(w, r, bit & ~set);
 	/* A cut page that has these rights already may be left alone. */
 	CHECK((rc == NEST_OK && !hole) || (rc == NEST_E_NOTMAPPED && hole) ||
 	      (rc == NEST_E_HUGE && cut));

@@ -279,6 +279,53 @@ static void test_a_store_beside_write_protection_is_no_error_of_the_format(void 
 	}
 }
 
+/* ---- The right to execute beside a call that takes it away ---- */
+
+static bool forbidden;
+
+static void forbids_it(void)
+{
+	int rc = nest_vm_protect(&t.vm, ram + t.page, t.page, 0, NEST_X, 0);
+
+	/* The entry may be changing. */
+	CHECK(rc == NEST_OK || rc == NEST_E_BUSY);
+	forbidden = rc == NEST_OK;
+}
+
+static void fetch_from_block(void)
+{
+	const uint64_t block = vmt_span(&t, 1);
+	const struct nest_backing fixed = fixed_at(block);
+	struct nest_fault f = fault_at(ram + t.page, NEST_X);
+	bool met = true;
+
+	if (nest_pt_levels(nest_vm_pt(&t.vm)) < 2)
+		return;
+	f.kind = NEST_FAULT_PERMISSION;
+	for (unsigned n = 1; met; n++) {
+		struct nest_exit e;
+
+		CHECK_OK(nest_vm_add_ram(&t.vm, ram, block, &fixed,
+					 NEST_VM_EXEC_SMALL | NEST_VM_EAGER));
+		forbidden = false;
+		race(forbids_it, n);
+		CHECK_OK(nest_vm_fault(&t.vm, &f, &e));
+		met = was_met();
+		if (e.kind != NEST_EXIT_RESUME)
+			CHECK_RC(e.status, NEST_E_DENIED);
+		CHECK(!(vmt_at(&t, ram + t.page).attr & NEST_X) == forbidden);
+		CHECK_OK(nest_vm_remove(&t.vm, ram, block, 0));
+		arena_run_deferred(&t.a);
+		vmt_mark(&t);
+	}
+}
+
+static void test_a_right_that_is_taken_meanwhile_does_not_come_back(void **state)
+{
+	(void)state;
+	everywhere(fetch_from_block);
+}
+
 /* ---- Taken away meanwhile ---- */
 
 static void takes_it(void)
@@ -407,6 +454,7 @@ int main(void)
 		cmocka_unit_test(test_a_busy_entry_is_no_lack_of_memory),
 		cmocka_unit_test(test_a_page_that_came_meanwhile_is_resumed),
 		cmocka_unit_test(test_a_store_beside_write_protection_is_no_error_of_the_format),
+		cmocka_unit_test(test_a_right_that_is_taken_meanwhile_does_not_come_back),
 		cmocka_unit_test(test_a_page_that_is_taken_meanwhile_is_not_mapped),
 		cmocka_unit_test(test_a_frame_is_mapped_whole_or_put_back),
 	};
