@@ -412,7 +412,7 @@ def arguments():
     which.add_argument("--all", action="store_true", help="every build")
     which.add_argument("--rest", action="store_true",
                        help="every build but those of --short with the same seed "
-                            "(with NEST_BUILDS_HALF set: half of them, by the seed)")
+                            "(NEST_BUILDS_SHARE=N: every N-th of them, by the seed)")
     which.add_argument("--only", nargs="+", metavar="NAME", help="these builds")
     parser.add_argument("--seed", type=lambda text: int(text, 0), metavar="N",
                         help="of the sample (NEST_BUILDS_SEED, or a new one each time)")
@@ -441,8 +441,8 @@ def arguments():
         options.chosen = sample(options.seed)
         if options.rest:
             options.chosen = [b for b in names.values() if b not in options.chosen]
-            if os.environ.get("NEST_BUILDS_HALF"):
-                options.chosen = options.chosen[options.seed % 2::2]
+            share = int(os.environ.get("NEST_BUILDS_SHARE") or 1)
+            options.chosen = options.chosen[options.seed % share::share]
     else:
         options.chosen = [names[name] for name in options.only or names]
     return options
