@@ -4,25 +4,26 @@
 # build of its own can include() this file, or read it. Compile with -ffreestanding -Iinclude -I.
 # Always needed: NEST_CORE_SOURCES, and the file of each format. arch/registry.c holds the table of
 # all formats; a build with fewer defines NEST_FORMAT_LIST for it, or leaves it out. What none of its
-# formats needs may be left out of the engine by -DNEST_HAS_BREAK=0 and the like (core/fmt.h). A
+# formats needs may be left out of the engine by -DNEST_HAS_BREAK=0 and the like (core/build.h). A
 # format that shares its file with one that is wanted is left out by -DNEST_OMIT_<symbol>; to compile
 # with -ffunction-sections -fdata-sections and link with --gc-sections leaves it out as well.
 
 set(NEST_CORE_SOURCES
-	core/change.c
+	core/bulk.c
 	core/dump.c
+	core/encode.c
 	core/epoch.c
-	core/fill.c
-	core/format.c
 	core/gather.c
+	core/generic.c
 	core/harvest.c
-	core/once.c
+	core/live.c
+	core/merge.c
 	core/pt.c
 	core/pt_init.c
-	core/rare.c
-	core/reserve.c
+	core/share.c
 	core/shared.c
 	core/status.c
+	core/table.c
 	core/walk.c
 )
 

@@ -9,52 +9,10 @@
 #ifndef NEST_CORE_COMMIT_H
 #define NEST_CORE_COMMIT_H
 
-#include "core/job.h"
+#include "core/bulk.h"
+#include "core/passes.h"
 
 /* ---- Commit: runs of entries of one table ---- */
-
-NEST_INLINE nest_pte_t nest_leaf_for(const struct nest_fmt *f, unsigned level, nest_pa_t pa,
-				     nest_pte_t proto, bool contiguous)
-{
-	nest_pte_t e = proto | f->pa_bits(level, pa);
-
-	return contiguous ? f->contig(level, e) : e;
-}
-
-/*
- * n leaves to the frames from pa on; in contiguous groups of `unit`, if that is not 1. From one to
- * the next is a constant step, if it leads from the first to the last: not where all of a group
- * hold one address, nor where high address bits stand elsewhere in an entry and the run carries
- * into them. Then it is one within each unit, and mostly one from unit to unit.
- */
-NEST_INLINE void nest_fill_run(const struct nest_fmt *f, unsigned level, nest_pte_t *t, uint64_t n,
-			       nest_pa_t pa, nest_pte_t proto, uint64_t unit, bool live)
-{
-	const bool contiguous = unit > 1;
-	const uint64_t size = nest_span_mask(f, level) + 1;
-	const nest_pte_t e = nest_leaf_for(f, level, pa, proto, contiguous);
-	const nest_pte_t last = nest_leaf_for(f, level, pa + (n - 1) * size, proto, contiguous);
-	nest_pte_t step = f->pa_bits(level, size), jump;
-
-	if (NEST_SMALL) {
-		for (uint64_t k = 0; k < n; k++, pa += size)
-			nest_store(&t[k], nest_leaf_for(f, level, pa, proto, contiguous));
-		return;
-	}
-	if (last - e == (n - 1) * step) {
-		nest_fill_words(t, n, n, e, step, 0, live);
-		return;
-	}
-	jump = nest_leaf_for(f, level, pa + unit * size, proto, contiguous) - e;
-	step = nest_leaf_for(f, level, pa + size, proto, contiguous) - e;
-	if (last - e == (n - unit) / unit * jump + (unit - 1) * step) {
-		nest_fill_words(t, n, unit, e, step, jump, live);
-		return;
-	}
-	for (uint64_t k = 0; k < n; k += unit, pa += unit * size)
-		nest_fill_words(&t[k], unit, unit, nest_leaf_for(f, level, pa, proto, contiguous),
-				step, 0, live);
-}
 
 /* New leaves over whatever t[i .. i + n) hold; contiguous groups where a whole one fits. */
 NEST_INLINE void nest_fill(const struct nest_fmt *f, const struct nest_job *job, unsigned level,

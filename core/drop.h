@@ -5,7 +5,7 @@
 #ifndef NEST_CORE_DROP_H
 #define NEST_CORE_DROP_H
 
-#include "core/internal.h"
+#include "core/operate.h"
 
 /* Without a gather, destroy() asks: nobody reads on, so nothing waits. */
 NEST_INLINE void nest_drop_one(const struct nest_fmt *f, struct nest_pt *pt,

@@ -2,7 +2,7 @@
 /*
  * The table as text, for people: a line a run of equal pages, however many there are.
  */
-#include "core/internal.h"
+#include "core/operate.h"
 
 struct dump {
 	nest_putc_fn put;

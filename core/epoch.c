@@ -14,7 +14,7 @@
  */
 #include <nest/epoch.h>
 
-#include "core/internal.h"
+#include "core/table.h"
 
 enum { NEXT = NEST_LIMBO_OWN, CALL };
 

@@ -6,7 +6,7 @@
  * A gather that is full is synced early. So an item may be put in only after the store that makes
  * it true: a leaf is recorded when it is gone, a table when nothing points to it.
  */
-#include "core/internal.h"
+#include "core/operate.h"
 
 void nest_gather_init(struct nest_gather *g, struct nest_pt *pt)
 {

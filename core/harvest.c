@@ -9,7 +9,7 @@
  * moment is told by this call or still there for the next. A leaf that may be written to without
  * showing it is told every time.
  */
-#include "core/internal.h"
+#include "core/operate.h"
 
 struct harvest {
 	struct nest_pt *pt;

@@ -7,7 +7,7 @@
 #ifndef NEST_CORE_PLAN_H
 #define NEST_CORE_PLAN_H
 
-#include "core/job.h"
+#include "core/passes.h"
 
 /* One leaf that the operation meets: may it, and what does it cost? */
 NEST_INLINE int nest_plan_leaf(const struct nest_fmt *f, struct nest_job *job, enum nest_op op,

@@ -3,7 +3,7 @@
  * The public operations: check every argument, make a request of it, hand it to the engine of the
  * table's format. Nothing below this file sees an argument that has not been checked here.
  */
-#include "core/internal.h"
+#include "core/operate.h"
 
 enum { LEVEL_FIELD = 0xf, LEVEL_FIELD_MAX = NEST_MAX_LEVELS };
 enum {

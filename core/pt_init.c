@@ -2,7 +2,7 @@
 /*
  * Making and ending a table: configuration, geometry, and the addresses that it translates.
  */
-#include "core/internal.h"
+#include "core/operate.h"
 
 unsigned nest_top_level(const struct nest_fmt *f, unsigned ia_bits)
 {

@@ -5,7 +5,8 @@
  * A walk reads each entry once and goes down into every table of the range; a contiguous group
  * counts as one page.
  */
-#include "core/engine.h"
+#include "core/operate.h"
+#include "core/query.h"
 
 int nest_walk_range(const struct nest_pt *pt, uint64_t first, uint64_t last, uint32_t flags,
 		    nest_visit_fn fn, void *ctx, uint64_t *stopped)

@@ -16,7 +16,7 @@
 #ifndef NEST_ARCH_LOONGARCH_PTE_H
 #define NEST_ARCH_LOONGARCH_PTE_H
 
-#include "core/fmt.h"
+#include "core/format.h"
 
 _Static_assert(NEST_HAS_BREAK &&NEST_HAS_FRESH,
 	       "LoongArch needs breaks, and flushes of what is fresh");

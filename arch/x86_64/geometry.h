@@ -9,7 +9,7 @@
 #ifndef NEST_ARCH_X86_64_GEOMETRY_H
 #define NEST_ARCH_X86_64_GEOMETRY_H
 
-#include "core/fmt.h"
+#include "core/format.h"
 
 enum { X86_PAGE_SHIFT = 12, X86_INDEX_BITS = 9 };
 

@@ -83,7 +83,7 @@ struct nest_pt {
 	nest_pa_t invalid[NEST_MAX_LEVELS]; /* all-absent tables (LoongArch), or NEST_PA_NONE */
 	struct nest_reserve *reserve;
 	uint64_t nr_tables;
-	/* Attributes of smallest pages and the entry's bits (core/page.h): as mapped; as told. */
+	/* Attributes of smallest pages and the entry's bits (core/fast.h): as mapped; as told. */
 	uint64_t page_made, page_told;
 	uint32_t features;
 	uint32_t flags;

@@ -33,7 +33,7 @@
 
 #include <cmocka.h>
 
-#include "core/fmt.h"
+#include "core/format.h"
 #include "toy_world.h"
 
 /* One byte an entry, a table's entries after its own; the root has none. */

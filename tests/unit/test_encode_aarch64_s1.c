@@ -9,7 +9,7 @@
  *   AttrIndx by NEST_AARCH64_MAIR: 0x00 WB 0x04 WT 0x08 NC 0x0c nGnRnE 0x10 nGnRE
  *   SH: 0x300 inner, 0x200 outer; with LPA2 OA[51:50]
  */
-#include "core/internal.h"
+#include "core/operate.h"
 #include "encode.h"
 
 #define F4  (&nest_fmt_aarch64_s1_4k)

@@ -10,7 +10,7 @@
  *   SH: 0x300 inner, 0x200 outer; with LPA2 OA[51:50]
  *   XN: bit 54 none, bit 53 EL0 only, both EL1 only
  */
-#include "core/internal.h"
+#include "core/operate.h"
 #include "encode.h"
 
 #define F4  (&nest_fmt_aarch64_s2_4k)

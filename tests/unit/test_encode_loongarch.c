@@ -4,7 +4,7 @@
  * MAT 5:4 (SUC 0, CC 1, WUC 2), G 6 or (directory) H 6, P 7, W 8, software 11:9, G of a huge entry
  * 12, address 47:12, NR 61, NX 62, RPLV 63. The second level uses the same entries.
  */
-#include "core/internal.h"
+#include "core/operate.h"
 #include "entries.h"
 
 #define S1_4K  (&nest_fmt_loongarch_s1_4k)

@@ -7,7 +7,7 @@
  *
  *   0x01 V  0x02 R  0x04 W  0x08 X  0x10 U  0x20 G  0x40 A  0x80 D; the PPN is the address >> 2.
  */
-#include "core/internal.h"
+#include "core/operate.h"
 #include "encode.h"
 
 #define FG (&nest_fmt_riscv_g)

@@ -470,7 +470,7 @@ static void a_linear_host_needs_no_translation_callback(void **state)
 	}
 }
 
-/* One page a call, without a callback on the way (core/page.h); errors as ever. */
+/* One page a call, without a callback on the way (core/fast.h); errors as ever. */
 static void single_pages_of_a_plain_host_come_and_go(void **state)
 {
 	(void)state;

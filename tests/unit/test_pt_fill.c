@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Runs of entries that one nest_pt_map() writes: each page of a run has its own frame. The loop
- * that writes a run (core/fill.c) is one that compilers unroll and turn into vectors, so runs of
+ * that writes a run (core/bulk.c) is one that compilers unroll and turn into vectors, so runs of
  * every length up to a few vectors are read back page by page. The frames come from an array that
  * holds one address for each page, not from the run's step.
  */

@@ -4,7 +4,7 @@
  * bit numbers of the manuals, and compare what is told, what the entries are afterwards, and what
  * was flushed, with a model that knows pages, blocks and groups and nothing else.
  */
-#include "core/internal.h"
+#include "core/operate.h"
 #include "support.h"
 
 enum { A = NEST_ACCESSED, D = NEST_DIRTY };

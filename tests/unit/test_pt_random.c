@@ -495,7 +495,7 @@ static void run_plain(const struct tcase *c)
 	run(&with);
 }
 
-/* What changes by one store, without a callback, goes a way of its own (core/page.h). */
+/* What changes by one store, without a callback, goes a way of its own (core/fast.h). */
 static void so_they_do_where_the_host_asks_for_nothing(void **state)
 {
 	(void)state;

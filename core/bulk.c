@@ -7,7 +7,7 @@
  * A compiler may neither join these stores nor turn them into vectors. Keep it so: gcc 12's
  * vectoriser made wrong frames of plain stores from four chains of additions.
  */
-#include "core/internal.h"
+#include "core/bulk.h"
 
 /* The compiler knows nothing about the value of x after this. */
 #define OPAQUE(x) __asm__("" : "+r"(x))

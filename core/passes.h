@@ -6,10 +6,10 @@
  * state) or private (a new table, off-line: it stands for the entry `old` of the level above until
  * it is complete and replaces that entry by one store).
  */
-#ifndef NEST_CORE_JOB_H
-#define NEST_CORE_JOB_H
+#ifndef NEST_CORE_PASSES_H
+#define NEST_CORE_PASSES_H
 
-#include "core/internal.h"
+#include "core/operate.h"
 
 struct nest_frame {
 	nest_pte_t *t;
@@ -34,24 +34,6 @@ struct nest_job {
 	 */
 	bool alike;
 };
-
-/* Does the operation put rq->word into entries? */
-NEST_INLINE bool nest_op_marks(enum nest_op op)
-{
-	return op == NEST_OP_MARK || op == NEST_OP_REVOKE;
-}
-
-/* Does it leave entries absent, and so perhaps a table empty? */
-NEST_INLINE bool nest_op_empties(enum nest_op op)
-{
-	return op == NEST_OP_UNMAP || op == NEST_OP_UNMARK;
-}
-
-/* Does it take mappings away? */
-NEST_INLINE bool nest_op_removes(enum nest_op op)
-{
-	return op == NEST_OP_UNMAP || op == NEST_OP_REVOKE;
-}
 
 /* How many of the n pages from *t on are like `e`, address apart? */
 NEST_INLINE uint64_t nest_alike(const struct nest_fmt *f, const struct nest_pt *pt, nest_pte_t e,

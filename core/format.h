@@ -9,56 +9,12 @@
  * Rules for entry functions: total (any argument), pure, no division, no memory. `level` counts
  * from the leaf.
  */
-#ifndef NEST_CORE_FMT_H
-#define NEST_CORE_FMT_H
+#ifndef NEST_CORE_FORMAT_H
+#define NEST_CORE_FORMAT_H
 
-#include <nest/format.h>
+#include <nest/pt.h>
 
-/*
- * The engine is a template, inlined into each format. Where size comes first (-Os) there is one
- * copy for all of them instead, and the compiler sees to the rest; what is called from many places
- * (core/once.h) is a function then.
- */
-#ifdef __OPTIMIZE_SIZE__
-#define NEST_INLINE static inline
-#define NEST_ONCE   __attribute__((noinline))
-#define NEST_SMALL  1
-#else
-#define NEST_INLINE static inline __attribute__((always_inline))
-#define NEST_ONCE   NEST_INLINE
-#define NEST_SMALL  0
-#endif
-
-/*
- * Where size comes first and there are no contiguous groups, which are more than one entry,
- * core/shared.c changes every table, entry by entry, and the template is left out.
- */
-#define NEST_ENTRYWISE (NEST_SMALL && !NEST_HAS_CONTIG)
-
-/*
- * A build for one format, NEST_ONLY (CMake sees to it): its descriptor is then a constant for all
- * of the engine, and link-time optimisation can make the most of it.
- */
-#ifdef NEST_ONLY
-#define NEST_ONE_FORMAT        1
-#define NEST_DESCRIPTOR_(name) name##_descriptor
-#define NEST_DESCRIPTOR(name)  NEST_DESCRIPTOR_(name)
-#define NEST_SHOW(name, desc)                                                                      \
-	extern const struct nest_fmt NEST_DESCRIPTOR(name) __attribute__((alias(#desc)));
-#else
-#define NEST_ONE_FORMAT 0
-#define NEST_SHOW(name, desc)
-#endif
-
-/* Reads memory, and has no other effect than its result. */
-#define NEST_PURE __attribute__((pure))
-
-/* What is out of the ordinary, kept from where it would cost what is ordinary its registers. */
-#define NEST_APART __attribute__((noinline))
-
-/* Bits hi..lo set. */
-#define NEST_BITS(hi, lo) ((~(uint64_t)0 >> (63 - (hi))) & (~(uint64_t)0 << (lo)))
-#define NEST_BIT(n)       ((uint64_t)1 << (n))
+#include "core/build.h"
 
 /* How input addresses relate to the table's own 0 .. 2^ia_bits - 1. */
 enum nest_ia_kind {
@@ -175,23 +131,6 @@ struct nest_fmt {
 	nest_pte_t (*set_ad)(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad);
 };
 
-/*
- * What no format of a build needs, the build leaves out (CMake sees to these); what an embedder
- * does without, too. By default all is there.
- */
-#ifndef NEST_HAS_SHARED
-#define NEST_HAS_SHARED 1 /* NEST_PT_SHARED */
-#endif
-#ifndef NEST_HAS_CONTIG
-#define NEST_HAS_CONTIG 1 /* NEST_FEAT_CONTIG */
-#endif
-#ifndef NEST_HAS_BREAK
-#define NEST_HAS_BREAK 1 /* needs_break() may be true */
-#endif
-#ifndef NEST_HAS_FRESH
-#define NEST_HAS_FRESH 1 /* fresh_flush() may be true; absent_is_table */
-#endif
-
 /* Every feature of the format that this build has. */
 static inline uint32_t nest_known_features(const struct nest_fmt *f)
 {
@@ -263,6 +202,55 @@ static inline uint64_t nest_soft_value(nest_pte_t pte)
 static inline unsigned nest_fmt_shift(const struct nest_fmt *f, unsigned level)
 {
 	return f->page_shift + level * f->index_bits;
+}
+
+/* ---- What the engine makes of it ---- */
+
+struct nest_request;
+struct nest_gather_item;
+
+typedef int (*nest_operation)(struct nest_pt *pt, const struct nest_request *rq);
+
+/* A format with the engine specialised for it; where size comes first the descriptor is all. */
+struct nest_format {
+	const struct nest_fmt *fmt; /* nest_descriptor() tells it */
+	nest_operation map, unmap, protect;
+	/* nest_walk() by nest_host.to_virt. */
+	unsigned (*walk)(const struct nest_pt *pt, uint64_t off, nest_pte_t **p, nest_pte_t *e);
+	/* The public calls; nest_map_any() and nest_unmap_any(), or a quick way (core/fast.h). */
+	int (*query)(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out);
+	int (*pt_map)(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
+		      nest_attr_t attr, uint32_t flags, struct nest_gather *gather);
+	int (*pt_unmap)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+			struct nest_gather *gather);
+	/* Free a detached table and all below it (core/drop.h). */
+	void (*drop)(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item,
+		     nest_pa_t table, unsigned level, uint64_t off);
+};
+
+#ifdef NEST_ONLY
+extern const struct nest_fmt NEST_DESCRIPTOR(NEST_ONLY);
+#endif
+
+/* NULL: this build has not got it. */
+NEST_INLINE const struct nest_fmt *nest_descriptor(const struct nest_format *format)
+{
+#ifdef NEST_ONLY
+	return format == &NEST_ONLY ? &NEST_DESCRIPTOR(NEST_ONLY) : NULL;
+#else
+	return format->fmt;
+#endif
+}
+
+/* That of a live table. */
+NEST_INLINE const struct nest_fmt *nest_fmt_of(const struct nest_pt *pt)
+{
+#ifdef NEST_ONLY
+	(void)pt;
+	return &NEST_DESCRIPTOR(NEST_ONLY);
+#else
+	return pt->format->fmt;
+#endif
 }
 
 #endif

@@ -3,7 +3,7 @@
  * Entries one by one, for callers without a table: argument checks around the format's entry
  * functions. Any word, level and feature set may come in.
  */
-#include "core/internal.h"
+#include "core/live.h"
 
 const char *nest_format_name(const struct nest_format *format)
 {

@@ -6,7 +6,11 @@
  * Spare tables are chained through their own first word. A table that has been published is never
  * written for that purpose before its flush; see nest_free_table().
  */
-#include "core/internal.h"
+#include "core/table.h"
+
+#if NEST_SMALL
+#include "core/table_inline.h"
+#endif
 
 static void push(struct nest_pt *pt, struct nest_reserve *r, nest_pa_t table)
 {

@@ -7,7 +7,8 @@
  * when an exchange or compare-and-exchange has taken it away; what it had gained until then is
  * carried over to the entries that stand for it from now on.
  */
-#include "core/internal.h"
+#include "core/bulk.h"
+#include "core/operate.h"
 
 enum { AD = NEST_ACCESSED | NEST_DIRTY };
 

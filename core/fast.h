@@ -8,8 +8,8 @@
  * Of these, one page by a host that has no more to say than a flush goes first: what makes no call,
  * or one at its end, has all it needs in registers.
  */
-#ifndef NEST_CORE_PAGE_H
-#define NEST_CORE_PAGE_H
+#ifndef NEST_CORE_FAST_H
+#define NEST_CORE_FAST_H
 
 #include "core/commit.h"
 

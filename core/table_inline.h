@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Small answers that are asked for everywhere: inlined, or, where size comes first, one function
- * each. internal.h says what they are.
+ * each. table.h says what they are.
  */
-#ifndef NEST_CORE_ONCE_H
-#define NEST_CORE_ONCE_H
+#ifndef NEST_CORE_TABLE_INLINE_H
+#define NEST_CORE_TABLE_INLINE_H
 
 NEST_ONCE void *nest_va(const struct nest_pt *pt, nest_pa_t pa)
 {

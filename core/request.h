@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One public call, checked: what the engine is asked to do.
+ */
+#ifndef NEST_CORE_REQUEST_H
+#define NEST_CORE_REQUEST_H
+
+#include "core/table.h"
+
+enum nest_op {
+	NEST_OP_MAP,
+	NEST_OP_MARK,
+	NEST_OP_REVOKE, /* unmap, and leave a mark */
+	NEST_OP_UNMARK, /* remove marks alone */
+	NEST_OP_UNMAP,
+	NEST_OP_PROTECT,
+	NEST_OP_SPLIT,
+	/* These have passes of their own. */
+	NEST_OP_MERGE,
+	NEST_OP_HARVEST
+};
+
+/* One call, validated. */
+struct nest_request {
+	uint64_t first, last; /* offsets, both inclusive */
+	uint64_t delta;       /* map: pa = offset + delta, modulo 2^64 */
+	nest_attr_t attr;     /* map */
+	nest_attr_t set, clear;
+	nest_attr_t only_with; /* protect: what each page must have (NEST_IF_SET) */
+	nest_pte_t word;       /* mark, revoke */
+	uint32_t flags;
+	enum nest_op op;
+	uint8_t cap; /* no entry of the operation stands above this level */
+	bool groups; /* map: contiguous groups may be made */
+	struct nest_gather *gather;
+	uint64_t *bitmap; /* harvest */
+	uint64_t *done;   /* or NULL; shared mode: bytes finished, if an error comes in the midst */
+};
+
+/* Does the operation put rq->word into entries? */
+NEST_INLINE bool nest_op_marks(enum nest_op op)
+{
+	return op == NEST_OP_MARK || op == NEST_OP_REVOKE;
+}
+
+/* Does it leave entries absent, and so perhaps a table empty? */
+NEST_INLINE bool nest_op_empties(enum nest_op op)
+{
+	return op == NEST_OP_UNMAP || op == NEST_OP_UNMARK;
+}
+
+/* Does it take mappings away? */
+NEST_INLINE bool nest_op_removes(enum nest_op op)
+{
+	return op == NEST_OP_UNMAP || op == NEST_OP_REVOKE;
+}
+
+#endif
