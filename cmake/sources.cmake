@@ -13,11 +13,13 @@ set(NEST_CORE_SOURCES
 	core/dump.c
 	core/encode.c
 	core/epoch.c
+	core/frames.c
 	core/gather.c
 	core/generic.c
 	core/harvest.c
 	core/live.c
 	core/merge.c
+	core/page.c
 	core/pt.c
 	core/pt_init.c
 	core/share.c

@@ -34,15 +34,17 @@
  * of the engine, and link-time optimisation can make the most of it.
  */
 #ifdef NEST_ONLY
-#define NEST_ONE_FORMAT        1
-#define NEST_DESCRIPTOR_(name) name##_descriptor
-#define NEST_DESCRIPTOR(name)  NEST_DESCRIPTOR_(name)
-#define NEST_SHOW(name, desc)                                                                      \
-	extern const struct nest_fmt NEST_DESCRIPTOR(name) __attribute__((alias(#desc)));
+#define NEST_ONE_FORMAT       1
+#define NEST_DESCRIPTOR(name) NEST_JOIN(name, descriptor)
 #else
 #define NEST_ONE_FORMAT 0
-#define NEST_SHOW(name, desc)
 #endif
+
+/* name_what, and "text", of macros. */
+#define NEST_JOIN_(name, what) name##_##what
+#define NEST_JOIN(name, what)  NEST_JOIN_(name, what)
+#define NEST_TEXT_(text)       #text
+#define NEST_TEXT(text)        NEST_TEXT_(text)
 
 /* Reads memory, and has no other effect than its result. */
 #define NEST_PURE __attribute__((pure))

@@ -1,31 +1,82 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Smallest pages of one table a call, where nothing is out of the ordinary: the way that a fault
- * goes. What is not plain here (a missing table, something mapped already, a callback to ask, an
- * argument to refuse) is left, untouched, to the operation that can do everything and knows the
- * errors.
+ * One smallest page a call, by the shortest way: the way that a fault goes. A function here does
+ * all of a call, or nothing of it: what is out of the ordinary (a missing table, a page that is
+ * mapped already, a callback to ask, an argument to refuse) is left, untouched, to the operation
+ * that can do everything and knows the errors.
  *
- * Of these, one page by a host that has no more to say than a flush goes first: what makes no call,
- * or one at its end, has all it needs in registers.
+ * nest_pt.quick tells in one byte what the host leaves to do. Further down are a few pages of one
+ * table a call, for hosts with more callbacks and callers with a gather.
  */
 #ifndef NEST_CORE_FAST_H
 #define NEST_CORE_FAST_H
 
 #include "core/commit.h"
 
-/*
- * Are these whole pages of this address space, fewer than one table of level 0 holds and all in
- * one? Then *off is where they begin.
- */
-NEST_INLINE bool nest_is_few(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
-			     uint64_t size, uint64_t *off)
+/* ---- The entry of a page ---- */
+
+/* Is this entry of a level above 0 a pointer to a table? */
+NEST_INLINE bool nest_is_pointer(const struct nest_fmt *f, const struct nest_pt *pt, unsigned level,
+				 nest_pte_t e)
 {
-	if (((ia | size) & nest_span_mask(f, 0)) || !size || size >> nest_shift(f, 1))
-		return false;
-	/* The only table of a small address space may hold fewer than others. */
-	return pt->top > 0 && nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK &&
-	       (*off & nest_span_mask(f, 1)) + size <= nest_span_mask(f, 1) + 1 &&
-	       pt->pinned == NEST_PA_NONE;
+	return nest_kind(f, pt, level, e) == NEST_PTE_TABLE;
+}
+
+NEST_INLINE nest_pte_t *nest_linear(const struct nest_pt *pt, nest_pa_t pa)
+{
+	return (nest_pte_t *)(uintptr_t)(pa + pt->linear_offset);
+}
+
+/*
+ * The entry of level 0 for `off`, by the linear map; NULL: there is no table for it. One compare a
+ * table: every level is a constant here.
+ */
+NEST_INLINE nest_pte_t *nest_page_entry(const struct nest_fmt *f, const struct nest_pt *pt,
+					uint64_t off)
+{
+	const uint64_t mask = NEST_BIT(f->index_bits) - 1;
+	nest_pte_t e = nest_load(&nest_linear(pt, pt->root)[off >> pt->top_shift]);
+
+	switch (pt->top) {
+	case 4:
+		if (!nest_is_pointer(f, pt, 4, e))
+			return NULL;
+		e = nest_load(&nest_linear(pt, f->table_pa(e))[off >> nest_shift(f, 3) & mask]);
+		/* fallthrough */
+	case 3:
+		if (!nest_is_pointer(f, pt, 3, e))
+			return NULL;
+		e = nest_load(&nest_linear(pt, f->table_pa(e))[off >> nest_shift(f, 2) & mask]);
+		/* fallthrough */
+	case 2:
+		if (!nest_is_pointer(f, pt, 2, e))
+			return NULL;
+		e = nest_load(&nest_linear(pt, f->table_pa(e))[off >> nest_shift(f, 1) & mask]);
+		/* fallthrough */
+	case 1:
+		if (!nest_is_pointer(f, pt, 1, e))
+			return NULL;
+		return &nest_linear(pt, f->table_pa(e))[off >> nest_shift(f, 0) & mask];
+	default:
+		return NULL;
+	}
+}
+
+/* Is ia the address of a smallest page of this table? Then *off is its offset. */
+NEST_INLINE bool nest_page_off(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
+			       uint64_t *off)
+{
+	if (f->ia_kind == NEST_IA_PLAIN) {
+		*off = ia;
+		return !(ia & pt->ia_outside);
+	}
+	return !(ia & nest_span_mask(f, 0)) && nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK;
+}
+
+/* Is it a smallest page that belongs to no group? */
+NEST_INLINE bool nest_is_page(const struct nest_fmt *f, const struct nest_pt *pt, nest_pte_t e)
+{
+	return f->is_leaf(0, e) && !nest_is_member(f, pt->features, 0, e);
 }
 
 /* The flush of pages that stood in entries of level 0. */
@@ -39,26 +90,28 @@ NEST_INLINE void nest_flush_pages(const struct nest_pt *pt, nest_ia_t ia, uint64
 	pt->host->tlb_flush(pt->ctx, &what);
 }
 
+/* ---- What is kept of the page before ---- */
+
 /*
- * One page is mostly like the one before: what bits its entry has beside the address, and what
- * attributes they stand for, is kept in one word, which any CPU may read and write. Of the entry's
- * bits there is room for those at the ends; where one lies between, nothing is kept.
+ * One page is mostly like the one before: the bits of its entry beside the address, and the
+ * attributes that they stand for, are kept in one word, which any CPU may read and write: the
+ * attributes stand where an entry has its address. An entry with other bits there is not kept.
  */
 #define NEST_MEMO_BITS (NEST_BITS(63, 48) | NEST_BITS(15, 0))
 
 NEST_INLINE uint64_t nest_memo(nest_pte_t bits, nest_attr_t attr)
 {
-	return (uint64_t)attr << 32 | (uint32_t)(bits >> 48 | bits << 16);
+	return bits | (uint64_t)attr << 16;
 }
 
 NEST_INLINE nest_attr_t nest_memo_attr(uint64_t memo)
 {
-	return (nest_attr_t)(memo >> 32);
+	return (nest_attr_t)(memo >> 16);
 }
 
 NEST_INLINE nest_pte_t nest_memo_bits(uint64_t memo)
 {
-	return (memo & 0xffff) << 48 | (memo >> 16 & 0xffff);
+	return memo & NEST_MEMO_BITS;
 }
 
 /* A leaf of level 0 with these attributes. */
@@ -88,37 +141,12 @@ NEST_INLINE bool nest_page_attr(const struct nest_fmt *f, const struct nest_pt *
 				nest_attr_t *attr)
 {
 	const uint64_t told = __atomic_load_n(&pt->page_told, __ATOMIC_RELAXED);
-	const nest_pte_t bits = e & ~f->pa_mask(pt->features, 0);
 
 	*attr = nest_memo_attr(told);
-	return !(bits & ~NEST_MEMO_BITS) && (uint32_t)nest_memo(bits, 0) == (uint32_t)told;
+	return (e & ~f->pa_mask(pt->features, 0)) == nest_memo_bits(told);
 }
 
-/* The entry of level 0 for `off`, at *p; false: no table, or a callback has to say. */
-NEST_INLINE bool nest_find_page(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
-				nest_pte_t **p, nest_pte_t *e)
-{
-	const struct nest_view v = { .linear_offset = pt->host->linear_offset };
-
-	return !pt->host->to_virt && nest_walk_by(f, pt, &v, off, p, e) == 0;
-}
-
-/* Does a smallest page stand there that belongs to no group? */
-NEST_INLINE bool nest_find_leaf(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
-				nest_pte_t **p, nest_pte_t *e)
-{
-	return nest_find_page(f, pt, off, p, e) && f->is_leaf(0, *e) &&
-	       !nest_is_member(f, pt->features, 0, *e);
-}
-
-/* Is this one page, at *off, of a host that has no more to say than a flush? */
-NEST_INLINE bool nest_is_plain(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
-			       uint64_t size, uint64_t *off)
-{
-	return size == nest_span_mask(f, 0) + 1 && !(ia & nest_span_mask(f, 0)) &&
-	       nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK && pt->pinned == NEST_PA_NONE &&
-	       !pt->host->sync && !pt->host->allow;
-}
+/* ---- One page, at its entry ---- */
 
 /* Put a page in place of e, which is none; false: another CPU has been there. */
 NEST_INLINE bool nest_put_page(const struct nest_fmt *f, const struct nest_pt *pt, nest_pte_t *p,
@@ -130,26 +158,20 @@ NEST_INLINE bool nest_put_page(const struct nest_fmt *f, const struct nest_pt *p
 	return true;
 }
 
-/* Map a page like the one before. */
-NEST_INLINE bool nest_map_page(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia,
-			       nest_pa_t pa, uint64_t size, nest_attr_t attr, uint32_t flags,
-			       const struct nest_gather *gather)
+/* Map a page like the one before, where none is. */
+NEST_INLINE bool nest_map_entry(const struct nest_fmt *f, const struct nest_pt *pt, nest_pte_t *p,
+				nest_ia_t ia, nest_pa_t pa, nest_attr_t attr)
 {
 	const uint64_t memo = __atomic_load_n(&pt->page_made, __ATOMIC_RELAXED);
-	nest_pte_t *p, e;
-	uint64_t off;
+	const nest_pte_t e = nest_load(p);
 
-	if (gather || (flags & ~(NEST_MAP_NO_HUGE | NEST_MAP_ATOMIC)) ||
-	    !nest_is_plain(f, pt, ia, size, &off))
+	if (attr != nest_memo_attr(memo) || !nest_memo_bits(memo) || (pa & pt->pa_outside))
 		return false;
-	if (attr != nest_memo_attr(memo) || !nest_memo_bits(memo) || (pa & nest_span_mask(f, 0)) ||
-	    pa >> pt->oa_bits)
-		return false;
-	if (!nest_find_page(f, pt, off, &p, &e) || f->is_leaf(0, e) ||
+	if (f->is_leaf(0, e) ||
 	    !nest_put_page(f, pt, p, e, nest_memo_bits(memo) | f->pa_bits(0, pa)))
 		return false;
 	if (nest_fresh_flush(f, pt->features))
-		nest_flush_pages(pt, ia, size, nest_fresh_is_leaf(f, pt));
+		nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, nest_fresh_is_leaf(f, pt));
 	return true;
 }
 
@@ -163,47 +185,274 @@ NEST_INLINE bool nest_is_alone(const struct nest_fmt *f, const struct nest_pt *p
 	       (i == 0 || nest_load(&p[-1]) == pt->absent[0]);
 }
 
-/* Unmap a page beside which another one keeps its table in use. */
-NEST_INLINE bool nest_unmap_page(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia,
-				 uint64_t size, uint32_t flags, const struct nest_gather *gather)
+/* Is it the only page of its table, of which it is entry i? */
+NEST_INLINE bool nest_is_last(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
+			      const nest_pte_t *p)
 {
-	nest_pte_t *p, e;
-	uint64_t off;
+	const uint64_t i = off >> f->page_shift & (NEST_BIT(f->index_bits) - 1);
 
-	if (gather || (flags & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) || pt->top == 0 ||
-	    nest_is_shared(pt) || !nest_is_plain(f, pt, ia, size, &off))
+	return nest_is_alone(f, pt, off, p, 1) &&
+	       nest_all_absent(pt, &p[1], NEST_BIT(f->index_bits) - 1 - i) &&
+	       nest_all_absent(pt, &p[-(ptrdiff_t)i], i);
+}
+
+/*
+ * Take a page out, of a table that keeps another one (exclusive mode), and flush it. In shared mode
+ * the entry holds the word of one that is changing until the flush is over.
+ */
+NEST_INLINE bool nest_unmap_entry(const struct nest_fmt *f, struct nest_pt *pt, nest_pte_t *p,
+				  nest_ia_t ia, uint64_t off)
+{
+	nest_pte_t e = nest_load(p);
+
+	if (!nest_is_page(f, pt, e))
 		return false;
-	if (!nest_find_leaf(f, pt, off, &p, &e) || nest_is_alone(f, pt, off, p, 1))
+	if (nest_is_shared(pt)) {
+		/* Hardware may set accessed and dirty. */
+		while (!nest_cas(p, &e, pt->busy[0])) {
+			if (!f->is_leaf(0, e))
+				return false;
+		}
+		nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true);
+		nest_store(p, pt->absent[0]);
+		/* Its own entry before those of others: see core/shared.c. */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (nest_is_alone(f, pt, off, p, 1))
+			nest_remove_empty(pt, off);
+		return true;
+	}
+	if (nest_is_last(f, pt, off, p))
 		return false;
 	nest_store_relaxed(p, pt->absent[0]);
-	nest_flush_pages(pt, ia, size, true);
+	nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true);
 	return true;
 }
 
-/* What a smallest page is, whose attributes were kept. Else *p says if its entry *e was found. */
-NEST_INLINE bool nest_query_page(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
-				 struct nest_mapping *out, uint64_t *off, nest_pte_t **p,
-				 nest_pte_t *e)
+/* Change the attributes of a page by one store, and flush it. */
+NEST_INLINE bool nest_protect_entry(const struct nest_fmt *f, struct nest_pt *pt, nest_pte_t *p,
+				    nest_ia_t ia, nest_attr_t set, nest_attr_t clear)
 {
-	const uint64_t mask = nest_span_mask(f, 0);
+	const nest_pte_t address = f->pa_mask(pt->features, 0);
+	nest_pte_t e = nest_load(p), to;
 	nest_attr_t attr;
 
-	if (nest_fmt_ia_to_off(f, pt, ia, off) || !nest_find_leaf(f, pt, *off, p, e)) {
-		*p = NULL;
+	if (((set | clear) & ~(f->attrs & ~NEST_MT_MASK)) || (set & clear))
 		return false;
-	}
-	if (!nest_page_attr(f, pt, *e, &attr))
+	do {
+		if (!nest_is_page(f, pt, e))
+			return false;
+		if (!nest_page_attr(f, pt, e, &attr) &&
+		    f->attr(pt->features, 0, e, &attr) != NEST_OK)
+			return false;
+		/* Hardware may make it dirty: then that has to be possible, too. */
+		if (nest_hw_updates(f, pt->features) && (clear & NEST_W) &&
+		    f->leaf(pt->features, 0,
+			    nest_new_attr(attr | NEST_ACCESSED | NEST_DIRTY, set, clear), &to))
+			return false;
+		if (f->leaf(pt->features, 0, nest_new_attr(attr, set, clear), &to) != NEST_OK)
+			return false;
+		to |= e & address;
+		if (to == e)
+			return true;
+		if (nest_needs_break(f, pt->features, 0, e, to))
+			return false;
+		if (!nest_is_shared(pt) && !nest_hw_updates(f, pt->features)) {
+			nest_store_relaxed(p, to);
+			break;
+		}
+	} while (!nest_cas(p, &e, to));
+	nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true);
+	return true;
+}
+
+/* Where does a page lead to? ia: any byte of it. */
+NEST_INLINE bool nest_translate_entry(const struct nest_fmt *f, const struct nest_pt *pt,
+				      const nest_pte_t *p, nest_ia_t ia, nest_pa_t *pa,
+				      nest_attr_t *attr)
+{
+	const uint64_t mask = nest_span_mask(f, 0);
+	const nest_pte_t e = nest_load(p);
+
+	if (!nest_is_page(f, pt, e))
+		return false;
+	if (!nest_page_attr(f, pt, e, attr) && f->attr(pt->features, 0, e, attr) != NEST_OK)
+		return false;
+	*pa = (f->leaf_pa(pt->features, 0, e) & ~mask) | (ia & mask);
+	return true;
+}
+
+/* ---- One page a call ---- */
+
+NEST_INLINE bool nest_fast_map(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia,
+			       nest_pa_t pa, nest_attr_t attr)
+{
+	nest_pte_t *p;
+	uint64_t off;
+
+	if (!(pt->quick & NEST_QUICK_CHANGE) || !nest_page_off(f, pt, ia, &off))
+		return false;
+	p = nest_page_entry(f, pt, off);
+	return p && nest_map_entry(f, pt, p, ia, pa, attr);
+}
+
+NEST_INLINE bool nest_fast_unmap(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia)
+{
+	nest_pte_t *p;
+	uint64_t off;
+
+	if (!(pt->quick & NEST_QUICK_TAKE) || !nest_page_off(f, pt, ia, &off))
+		return false;
+	p = nest_page_entry(f, pt, off);
+	return p && nest_unmap_entry(f, pt, p, ia, off);
+}
+
+NEST_INLINE bool nest_fast_protect(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia,
+				   nest_attr_t set, nest_attr_t clear)
+{
+	nest_pte_t *p;
+	uint64_t off;
+
+	if (!(pt->quick & (set ? NEST_QUICK_CHANGE : NEST_QUICK_TAKE)) ||
+	    !nest_page_off(f, pt, ia, &off))
+		return false;
+	p = nest_page_entry(f, pt, off);
+	return p && nest_protect_entry(f, pt, p, ia, set, clear);
+}
+
+NEST_INLINE bool nest_fast_translate(const struct nest_fmt *f, const struct nest_pt *pt,
+				     nest_ia_t ia, nest_pa_t *pa, nest_attr_t *attr)
+{
+	const nest_pte_t *p;
+	uint64_t off;
+
+	if (!pt->quick || !nest_page_off(f, pt, ia & ~nest_span_mask(f, 0), &off))
+		return false;
+	p = nest_page_entry(f, pt, off);
+	return p && nest_translate_entry(f, pt, p, ia, pa, attr);
+}
+
+/* What a smallest page is, whose attributes were kept. */
+NEST_INLINE bool nest_fast_query(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
+				 struct nest_mapping *out)
+{
+	nest_attr_t attr;
+
+	if (!nest_fast_translate(f, pt, ia, &out->pa, &attr))
 		return false;
 	/* One by one: what lies between them need not be written. */
 	out->ia = ia;
-	out->pa = (f->leaf_pa(pt->features, 0, *e) & ~mask) | (*off & mask);
-	out->size = mask + 1;
+	out->size = nest_span_mask(f, 0) + 1;
 	out->attr = attr;
 	out->level = 0;
 	out->contiguous = false;
 	out->mark = 0;
 	out->kind = NEST_PTE_LEAF;
 	return true;
+}
+
+/* ---- By a cursor: the entry of the next page is known ---- */
+
+/* Does the cursor stand in a table that is still in its place? */
+NEST_INLINE bool nest_cursor_stands(const struct nest_cursor *c)
+{
+	return c->left && c->generation == c->pt->generation;
+}
+
+/* On to the next page. */
+NEST_INLINE void nest_cursor_step(const struct nest_fmt *f, struct nest_cursor *c)
+{
+	c->ia += nest_span_mask(f, 0) + 1;
+	c->entry = (nest_pte_t *)c->entry + 1;
+	c->left--;
+	c->past = !c->ia;
+}
+
+/* On to the next page, and take a stand in the table that holds it, if there is one. */
+NEST_INLINE void nest_cursor_stand_next(const struct nest_fmt *f, struct nest_cursor *c)
+{
+	const struct nest_pt *pt = c->pt;
+	uint64_t off;
+
+	c->ia += nest_span_mask(f, 0) + 1;
+	c->past = !c->ia;
+	c->left = 0;
+	if (c->past || !(pt->quick & NEST_QUICK_CHANGE) || !nest_page_off(f, pt, c->ia, &off))
+		return;
+	c->entry = nest_page_entry(f, pt, off);
+	if (!c->entry)
+		return;
+	c->left = (uint32_t)(NEST_BIT(f->index_bits) -
+			     (off >> f->page_shift & (NEST_BIT(f->index_bits) - 1)));
+	c->generation = pt->generation;
+}
+
+NEST_INLINE bool nest_cursor_maps(const struct nest_fmt *f, struct nest_cursor *c, nest_pa_t pa,
+				  nest_attr_t attr)
+{
+	if (!nest_cursor_stands(c) || !nest_map_entry(f, c->pt, c->entry, c->ia, pa, attr))
+		return false;
+	nest_cursor_step(f, c);
+	return true;
+}
+
+NEST_INLINE bool nest_cursor_unmaps(const struct nest_fmt *f, struct nest_cursor *c,
+				    struct nest_gather *gather)
+{
+	const uint64_t off = c->ia & ~nest_upper_bits(c->pt);
+	nest_pte_t *p = c->entry;
+
+	if (!nest_cursor_stands(c))
+		return false;
+	if (!gather || nest_is_shared(c->pt)) {
+		if ((gather && gather->release) || !nest_unmap_entry(f, c->pt, p, c->ia, off))
+			return false;
+	} else {
+		if (gather->pt != c->pt || gather->release ||
+		    !nest_is_page(f, c->pt, nest_load(p)) || nest_is_last(f, c->pt, off, p))
+			return false;
+		nest_store_relaxed(p, c->pt->absent[0]);
+		nest_gather_range(gather, off, off | nest_span_mask(f, 0), 0);
+	}
+	nest_cursor_step(f, c);
+	return true;
+}
+
+NEST_INLINE bool nest_cursor_translates(const struct nest_fmt *f, struct nest_cursor *c,
+					nest_pa_t *pa, nest_attr_t *attr)
+{
+	if (!nest_cursor_stands(c) || !nest_translate_entry(f, c->pt, c->entry, c->ia, pa, attr))
+		return false;
+	nest_cursor_step(f, c);
+	return true;
+}
+
+/* ---- A list of frames ---- */
+
+/* n pages in one table, where none is; NEST_PA_NONE leaves an entry alone. */
+NEST_INLINE void nest_fill_frames(const struct nest_fmt *f, nest_pte_t *t, const nest_pa_t *frames,
+				  uint64_t n, nest_pte_t proto)
+{
+	for (uint64_t k = 0; k < n; k++) {
+		if (frames[k] != NEST_PA_NONE)
+			nest_store(&t[k], proto | f->pa_bits(0, frames[k]));
+	}
+}
+
+/* ---- A few pages of one table a call ---- */
+
+/*
+ * Are these whole pages of this address space, fewer than one table of level 0 holds and all in
+ * one? Then *off is where they begin.
+ */
+NEST_INLINE bool nest_is_few(const struct nest_fmt *f, const struct nest_pt *pt, nest_ia_t ia,
+			     uint64_t size, uint64_t *off)
+{
+	if (((ia | size) & nest_span_mask(f, 0)) || !size || size >> nest_shift(f, 1))
+		return false;
+	/* The only table of a small address space may hold fewer than others. */
+	return pt->top > 0 && nest_fmt_ia_to_off(f, pt, ia, off) == NEST_OK &&
+	       (*off & nest_span_mask(f, 1)) + size <= nest_span_mask(f, 1) + 1 &&
+	       pt->pinned == NEST_PA_NONE;
 }
 
 /* Map pages that are absent, or marks, in a table that is there. */

@@ -3,8 +3,8 @@
  * The whole duty of a format: one constant struct of geometry and small entry functions.
  *
  * A format file defines its entry functions as static inlines, fills one `static const struct
- * nest_fmt`, and instantiates the engine on it with NEST_FORMAT() (core/engine.h). The descriptor
- * is a compile-time constant there, so the compiler inlines every call through it.
+ * nest_fmt`, and instantiates the engine on it by including core/instance.h. The descriptor is a
+ * compile-time constant there, so the compiler inlines every call through it.
  *
  * Rules for entry functions: total (any argument), pure, no division, no memory. `level` counts
  * from the leaf.
@@ -12,7 +12,7 @@
 #ifndef NEST_CORE_FORMAT_H
 #define NEST_CORE_FORMAT_H
 
-#include <nest/pt.h>
+#include <nest/page.h>
 
 #include "core/build.h"
 
@@ -217,12 +217,22 @@ struct nest_format {
 	nest_operation map, unmap, protect;
 	/* nest_walk() by nest_host.to_virt. */
 	unsigned (*walk)(const struct nest_pt *pt, uint64_t off, nest_pte_t **p, nest_pte_t *e);
-	/* The public calls; nest_map_any() and nest_unmap_any(), or a quick way (core/fast.h). */
+	/* The public calls, by the shortest way (core/fast.h) where there is one. */
 	int (*query)(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out);
 	int (*pt_map)(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
 		      nest_attr_t attr, uint32_t flags, struct nest_gather *gather);
 	int (*pt_unmap)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 			struct nest_gather *gather);
+	int (*pt_protect)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
+			  nest_attr_t clear, uint32_t flags, struct nest_gather *gather);
+	int (*map_page)(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, nest_attr_t attr);
+	int (*unmap_page)(struct nest_pt *pt, nest_ia_t ia);
+	int (*translate)(const struct nest_pt *pt, nest_ia_t ia, nest_pa_t *pa, nest_attr_t *attr);
+	int (*cursor_map)(struct nest_cursor *c, nest_pa_t pa, nest_attr_t attr);
+	int (*cursor_unmap)(struct nest_cursor *c, struct nest_gather *gather);
+	int (*cursor_translate)(struct nest_cursor *c, nest_pa_t *pa, nest_attr_t *attr);
+	/* n pages in a table of level 0, where none is. */
+	void (*fill_frames)(nest_pte_t *t, const nest_pa_t *frames, uint64_t n, nest_pte_t proto);
 	/* Free a detached table and all below it (core/drop.h). */
 	void (*drop)(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item,
 		     nest_pa_t table, unsigned level, uint64_t off);

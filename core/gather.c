@@ -203,6 +203,8 @@ void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, u
 {
 	struct nest_gather_item *item;
 
+	/* No cursor may go on in it. */
+	g->pt->generation++;
 	/* Its range is in, and may be flushed here already. */
 	g->leaf_only = false;
 	g->level_mask |= levels_up_to(level + 1);

@@ -9,16 +9,22 @@
 
 /* ---- Public calls, whatever they are for (pt.c) ---- */
 
+/* NEST_E_INVAL, NEST_E_UNSUPPORTED: attributes that a map or protect refuses. */
+int nest_check_attr(const struct nest_pt *pt, nest_attr_t attr);
 int nest_map_any(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, nest_attr_t attr,
 		 uint32_t flags, struct nest_gather *gather);
 int nest_unmap_any(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 		   struct nest_gather *gather);
+int nest_protect_any(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
+		     nest_attr_t clear, uint32_t flags, struct nest_gather *gather);
 
 /* ---- Operations with a run-time descriptor (generic.c, merge.c, harvest.c, walk.c, shared.c) ----
  */
 
 /* Shared mode: map, mark, unmap, protect, split. */
 int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq);
+/* Shared mode: remove the table of pages that holds `off`, and those above it, that are empty. */
+void nest_remove_empty(struct nest_pt *pt, uint64_t off);
 /* The engine for any format and rq->op; the query. */
 int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq);
 int nest_query_any(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out);
@@ -48,6 +54,7 @@ NEST_INLINE const struct nest_format *nest_ops(const struct nest_pt *pt)
 		.query = nest_query_any,
 		.pt_map = nest_map_any,
 		.pt_unmap = nest_unmap_any,
+		.pt_protect = nest_protect_any,
 		.drop = nest_drop_any,
 	};
 

@@ -12,7 +12,7 @@ enum {
 	CHANGE_FLAGS = (int)NEST_UNMAP_SPARSE | (int)NEST_NO_SPLIT
 };
 
-NEST_APART static int check_attr(const struct nest_pt *pt, nest_attr_t attr)
+NEST_APART int nest_check_attr(const struct nest_pt *pt, nest_attr_t attr)
 {
 	if ((attr & ~NEST_ATTR_MASK) || (attr & NEST_MT_MASK) > NEST_MT_DEVICE_STRICT)
 		return NEST_E_INVAL;
@@ -114,7 +114,7 @@ static int map_request(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t 
 	if (!err && (pa + (size - 1) < pa || (pa + (size - 1)) >> pt->oa_bits))
 		err = NEST_E_RANGE;
 	if (!err)
-		err = check_attr(pt, attr);
+		err = nest_check_attr(pt, attr);
 	if (err)
 		return err;
 	rq->op = NEST_OP_MAP;
@@ -171,7 +171,7 @@ static int protect_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest
 	rq->op = NEST_OP_PROTECT;
 	rq->set = set;
 	rq->clear = clear;
-	return check_attr(pt, set);
+	return nest_check_attr(pt, set);
 }
 
 int nest_map_any(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, nest_attr_t attr,
@@ -208,13 +208,21 @@ int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flag
 	return nest_ops(pt)->pt_unmap(pt, ia, size, flags, gather);
 }
 
-int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
-		    nest_attr_t clear, uint32_t flags, struct nest_gather *gather)
+int nest_protect_any(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
+		     nest_attr_t clear, uint32_t flags, struct nest_gather *gather)
 {
 	struct nest_request rq;
 	int err = protect_request(pt, ia, size, set, clear, flags, gather, &rq);
 
 	return err ? err : run(pt, operate_protect, &rq);
+}
+
+int nest_pt_protect(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
+		    nest_attr_t clear, uint32_t flags, struct nest_gather *gather)
+{
+	if (!nest_is_live(pt))
+		return NEST_E_INVAL;
+	return nest_ops(pt)->pt_protect(pt, ia, size, set, clear, flags, gather);
 }
 
 static int harvest_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t which,

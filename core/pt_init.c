@@ -82,6 +82,11 @@ static int configure(struct nest_pt *pt, const struct nest_pt_config *c)
 	pt->leaf_mask = f->leaf_levels(c->features);
 	while (pt->max_leaf < pt->top && (pt->leaf_mask >> (pt->max_leaf + 1) & 1))
 		pt->max_leaf++;
+	pt->top_shift = (uint8_t)nest_shift(f, pt->top);
+	pt->linear_offset = c->host->linear_offset;
+	pt->ia_outside = nest_upper_bits(pt) | nest_span_mask(f, 0);
+	pt->pa_outside = ~(NEST_BIT(oa_bits) - 1) | nest_span_mask(f, 0);
+	nest_set_quick(pt);
 	return NEST_OK;
 }
 

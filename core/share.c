@@ -66,6 +66,8 @@ static int need_root_flags(struct nest_pt *pt, bool *made)
 	for (uint64_t i = 0; i < nest_table_size(pt) / sizeof(*map); i++)
 		map[i] = 0;
 	*made = true;
+	pt->generation++;
+	nest_set_quick(pt);
 	return NEST_OK;
 }
 
@@ -75,6 +77,7 @@ static void undo_root_flags(struct nest_pt *pt, bool made)
 		return;
 	pt->host->free(pt->ctx, pt->pinned, (size_t)nest_table_size(pt));
 	pt->pinned = NEST_PA_NONE;
+	nest_set_quick(pt);
 }
 
 static bool same_geometry(const struct nest_pt *a, const struct nest_pt *b)

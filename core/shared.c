@@ -526,6 +526,14 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 	return true;
 }
 
+void nest_remove_empty(struct nest_pt *pt, uint64_t off)
+{
+	const struct shared s = { .pt = pt };
+
+	for (unsigned l = 0; l < pt->top && remove_table(&s, l, off); l++)
+		;
+}
+
 /* ---- The passes ---- */
 
 /*

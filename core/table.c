@@ -115,6 +115,26 @@ void nest_unprepare(struct nest_pt *pt, struct nest_reserve *r)
 	drain(pt->host, pt->ctx, (size_t)nest_table_size(pt), r);
 }
 
+void nest_set_quick(struct nest_pt *pt)
+{
+	const struct nest_host *host = pt->host;
+
+	pt->quick = 0;
+	if (NEST_SMALL || host->to_virt || pt->top == 0)
+		return;
+	pt->quick = NEST_QUICK_READ;
+	if (host->sync || pt->pinned != NEST_PA_NONE)
+		return;
+	pt->quick |= NEST_QUICK_TAKE;
+	if (!host->allow)
+		pt->quick |= NEST_QUICK_CHANGE;
+}
+
+bool nest_all_absent(const struct nest_pt *pt, const nest_pte_t *t, uint64_t n)
+{
+	return nest_like(t, n, pt->absent[0], ~(nest_pte_t)0) == n;
+}
+
 /*
  * A table in its grace period may still be read by other CPUs, but by no walker. It holds what is
  * needed to free it in its first entries, so that a list needs no memory; who meets such a word

@@ -149,6 +149,19 @@ NEST_INLINE bool nest_is_live(const struct nest_pt *pt)
 	return pt && pt->format;
 }
 
+/*
+ * nest_pt.quick: what core/fast.h may do without asking the host. Tables are in the linear map; a
+ * change needs neither host.sync nor a look at shared root entries; nor does host.allow have to be
+ * asked.
+ */
+#define NEST_QUICK_READ   ((uint8_t)1)
+#define NEST_QUICK_TAKE   ((uint8_t)2)
+#define NEST_QUICK_CHANGE ((uint8_t)4)
+/* After init, and after each change of pt->pinned. */
+void nest_set_quick(struct nest_pt *pt);
+/* Are these n entries of level 0 all absent? Nobody else may be changing them. */
+bool nest_all_absent(const struct nest_pt *pt, const nest_pte_t *t, uint64_t n);
+
 /* Level of the root's entries for an input width. */
 unsigned nest_top_level(const struct nest_fmt *f, unsigned ia_bits);
 /* A word of a table that waits for its grace period: whoever meets it starts again at the root. */

@@ -170,15 +170,21 @@ static inline bool ia_ok(uint32_t features, unsigned bits)
 /* A build may leave granules out (cmake/sources.cmake). */
 #ifndef NEST_OMIT_nest_fmt_aarch64_s2_4k
 S2_FORMAT(s2_4k, "aarch64-s2-4k", 12, NEST_FEAT_LPA2);
-NEST_FORMAT(nest_fmt_aarch64_s2_4k, s2_4k);
+#define NEST_NAME nest_fmt_aarch64_s2_4k
+#define NEST_DESC s2_4k
+#include "core/instance.h"
 #endif
 #ifndef NEST_OMIT_nest_fmt_aarch64_s2_16k
 S2_FORMAT(s2_16k, "aarch64-s2-16k", 14, NEST_FEAT_LPA2);
-NEST_FORMAT(nest_fmt_aarch64_s2_16k, s2_16k);
+#define NEST_NAME nest_fmt_aarch64_s2_16k
+#define NEST_DESC s2_16k
+#include "core/instance.h"
 #endif
 #ifndef NEST_OMIT_nest_fmt_aarch64_s2_64k
 S2_FORMAT(s2_64k, "aarch64-s2-64k", 16, NEST_FEAT_LPA);
-NEST_FORMAT(nest_fmt_aarch64_s2_64k, s2_64k);
+#define NEST_NAME nest_fmt_aarch64_s2_64k
+#define NEST_DESC s2_64k
+#include "core/instance.h"
 #endif
 
 /* ---- Registers ---- */

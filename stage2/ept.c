@@ -176,7 +176,9 @@ static const struct nest_fmt ept_fmt = {
 	X86_GEOMETRY,
 };
 
-NEST_FORMAT(nest_fmt_ept, ept_fmt);
+#define NEST_NAME nest_fmt_ept
+#define NEST_DESC ept_fmt
+#include "core/instance.h"
 
 int nest_ept_eptp(const struct nest_pt *pt, uint64_t *out)
 {

@@ -32,11 +32,15 @@ static int attr_of(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_
 /* A build may leave page sizes out (cmake/sources.cmake). */
 #ifndef NEST_OMIT_nest_fmt_loongarch_s2_4k
 static const struct nest_fmt s2_4k = LOONGARCH_S2(4k);
-NEST_FORMAT(nest_fmt_loongarch_s2_4k, s2_4k);
+#define NEST_NAME nest_fmt_loongarch_s2_4k
+#define NEST_DESC s2_4k
+#include "core/instance.h"
 #endif
 #ifndef NEST_OMIT_nest_fmt_loongarch_s2_16k
 static const struct nest_fmt s2_16k = LOONGARCH_S2(16k);
-NEST_FORMAT(nest_fmt_loongarch_s2_16k, s2_16k);
+#define NEST_NAME nest_fmt_loongarch_s2_16k
+#define NEST_DESC s2_16k
+#include "core/instance.h"
 #endif
 
 enum {

@@ -45,7 +45,9 @@ static const struct nest_fmt npt_fmt = {
 	X86_ENTRIES,
 };
 
-NEST_FORMAT(nest_fmt_npt, npt_fmt);
+#define NEST_NAME nest_fmt_npt
+#define NEST_DESC npt_fmt
+#include "core/instance.h"
 
 int nest_npt_ncr3(const struct nest_pt *pt, uint64_t *out)
 {

@@ -61,7 +61,9 @@ static const struct nest_fmt riscv_g = {
 	RV_COMMON,
 };
 
-NEST_FORMAT(nest_fmt_riscv_g, riscv_g);
+#define NEST_NAME nest_fmt_riscv_g
+#define NEST_DESC riscv_g
+#include "core/instance.h"
 
 int nest_riscv_hgatp(const struct nest_pt *pt, uint64_t *out)
 {

@@ -179,15 +179,21 @@ static inline bool ia_ok(uint32_t features, unsigned bits)
 /* A build may leave granules out (cmake/sources.cmake). */
 #ifndef NEST_OMIT_nest_fmt_aarch64_s1_4k
 S1_FORMAT(s1_4k, "aarch64-s1-4k", 12, NEST_FEAT_LPA2);
-NEST_FORMAT(nest_fmt_aarch64_s1_4k, s1_4k);
+#define NEST_NAME nest_fmt_aarch64_s1_4k
+#define NEST_DESC s1_4k
+#include "core/instance.h"
 #endif
 #ifndef NEST_OMIT_nest_fmt_aarch64_s1_16k
 S1_FORMAT(s1_16k, "aarch64-s1-16k", 14, NEST_FEAT_LPA2);
-NEST_FORMAT(nest_fmt_aarch64_s1_16k, s1_16k);
+#define NEST_NAME nest_fmt_aarch64_s1_16k
+#define NEST_DESC s1_16k
+#include "core/instance.h"
 #endif
 #ifndef NEST_OMIT_nest_fmt_aarch64_s1_64k
 S1_FORMAT(s1_64k, "aarch64-s1-64k", 16, NEST_FEAT_LPA);
-NEST_FORMAT(nest_fmt_aarch64_s1_64k, s1_64k);
+#define NEST_NAME nest_fmt_aarch64_s1_64k
+#define NEST_DESC s1_64k
+#include "core/instance.h"
 #endif
 
 /* ---- Registers ---- */

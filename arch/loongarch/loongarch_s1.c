@@ -19,9 +19,13 @@
 /* A build may leave page sizes out (cmake/sources.cmake). */
 #ifndef NEST_OMIT_nest_fmt_loongarch_s1_4k
 static const struct nest_fmt s1_4k = LOONGARCH_S1(4k);
-NEST_FORMAT(nest_fmt_loongarch_s1_4k, s1_4k);
+#define NEST_NAME nest_fmt_loongarch_s1_4k
+#define NEST_DESC s1_4k
+#include "core/instance.h"
 #endif
 #ifndef NEST_OMIT_nest_fmt_loongarch_s1_16k
 static const struct nest_fmt s1_16k = LOONGARCH_S1(16k);
-NEST_FORMAT(nest_fmt_loongarch_s1_16k, s1_16k);
+#define NEST_NAME nest_fmt_loongarch_s1_16k
+#define NEST_DESC s1_16k
+#include "core/instance.h"
 #endif

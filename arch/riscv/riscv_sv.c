@@ -57,7 +57,9 @@ static const struct nest_fmt riscv_sv = {
 	RV_COMMON,
 };
 
-NEST_FORMAT(nest_fmt_riscv_sv, riscv_sv);
+#define NEST_NAME nest_fmt_riscv_sv
+#define NEST_DESC riscv_sv
+#include "core/instance.h"
 
 int nest_riscv_satp(const struct nest_pt *pt, uint64_t *out)
 {

@@ -18,7 +18,9 @@ static const struct nest_fmt x86_64_fmt = {
 	X86_ENTRIES,
 };
 
-NEST_FORMAT(nest_fmt_x86_64, x86_64_fmt);
+#define NEST_NAME nest_fmt_x86_64
+#define NEST_DESC x86_64_fmt
+#include "core/instance.h"
 
 int nest_x86_cr3(const struct nest_pt *pt, unsigned pcid, uint64_t *out)
 {

@@ -15,6 +15,7 @@
 #include <nest/format.h>
 #include <nest/gather.h>
 #include <nest/host.h>
+#include <nest/page.h>
 #include <nest/pt.h>
 #include <nest/vm.h>
 

@@ -70,7 +70,7 @@ struct nest_reserve {
 	uint64_t size;
 };
 
-/* One address space. Fields are the library's; at most 256 bytes; may not be moved while in use. */
+/* One address space. Fields are the library's; at most 320 bytes; may not be moved while in use. */
 struct nest_pt {
 	const struct nest_format *format;
 	const struct nest_host *host;
@@ -85,6 +85,9 @@ struct nest_pt {
 	uint64_t nr_tables;
 	/* Attributes of smallest pages and the entry's bits (core/fast.h): as mapped; as told. */
 	uint64_t page_made, page_told;
+	/* For one page a call: the host's, bits that are not in an address, what may be skipped. */
+	uint64_t linear_offset, ia_outside, pa_outside;
+	uint32_t generation; /* exclusive mode: counts tables that have left their place */
 	uint32_t features;
 	uint32_t flags;
 	uint32_t vmid;
@@ -93,6 +96,8 @@ struct nest_pt {
 	uint8_t top;      /* level of the root's entries */
 	uint8_t max_leaf; /* largest level at which a leaf may stand */
 	uint8_t leaf_mask;
+	uint8_t top_shift; /* log2 of what an entry of the root covers */
+	uint8_t quick;
 };
 
 /* One page, block or contiguous group, or what stands in its place. */

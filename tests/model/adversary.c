@@ -45,6 +45,7 @@ static void add_counts(struct counts *sum, const struct counts *c)
 	sum->refused_peer += c->refused_peer;
 	sum->reserve_changes += c->reserve_changes;
 	sum->from_reserve += c->from_reserve;
+	sum->by_pages += c->by_pages;
 }
 
 static void print_counts(const char *name, const struct counts *c)
@@ -88,6 +89,7 @@ static bool is_complete(const struct counts *c)
 		{ "refused change of what is shared", c->refused_peer },
 		{ "change of a reserve", c->reserve_changes },
 		{ "call that its reserve is enough for", c->from_reserve },
+		{ "call of nest/page.h", c->by_pages },
 	};
 	bool complete = true;
 

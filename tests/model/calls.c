@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of a list that is mapped by one call. */
+enum { MOST_FRAMES = 64 };
+
 enum operation { MAP, UNMAP, PROTECT, MARK, REVOKE, UNMARK, SPLIT, MERGE, HARVEST, AGE, BAD };
 
 static const char *const operation_names[] = { "map",     "unmap",  "protect", "mark",
@@ -369,15 +372,65 @@ static int make_bad(struct world *w, const struct call *c, nest_ia_t ia, struct 
 	}
 }
 
+/*
+ * The cursor, at ia; mostly it stands there, or has been there before the table changed. In shared
+ * mode it must not outlive a grace period.
+ */
+static struct nest_cursor *cursor_at(struct world *w, nest_ia_t ia)
+{
+	if (w->cursor.pt != &w->pt)
+		nest_cursor_init(&w->cursor, &w->pt, ia);
+	else if (w->shared || w->cursor.ia != ia)
+		nest_cursor_seek(&w->cursor, ia);
+	return &w->cursor;
+}
+
+/* The same call by nest/page.h, where that has one. False: it has not, or the dice are against. */
+static bool make_by_pages(struct world *w, const struct call *c, nest_ia_t ia,
+			  struct nest_gather *g, int *err)
+{
+	const uint64_t n = c->size / w->page;
+	const bool one = n == 1 && !(c->flags & ~NEST_MAP_NO_HUGE);
+	const uint64_t way = world_random(w, 3);
+	nest_pa_t frames[MOST_FRAMES];
+
+	if (c->operation == MAP && one && !g && way < 2) {
+		*err = way ? nest_cursor_map(cursor_at(w, ia), c->pa, c->attr)
+			   : nest_pt_map_page(&w->pt, ia, c->pa, c->attr);
+	} else if (c->operation == MAP && n <= MOST_FRAMES && way == 2 &&
+		   !(c->flags & ~(NEST_MAP_NO_HUGE | NEST_MAP_SKIP_MAPPED | NEST_MAP_KEEP_MARKS))) {
+		for (uint64_t k = 0; k < n; k++)
+			frames[k] = c->pa + k * w->page;
+		*err = nest_pt_map_frames(&w->pt, ia, frames, n, c->attr, c->flags, g);
+	} else if (c->operation == UNMAP && one && way) {
+		if (way == 2)
+			*err = nest_cursor_unmap(cursor_at(w, ia), g);
+		else if (!g)
+			*err = nest_pt_unmap_page(&w->pt, ia);
+		else
+			return false;
+	} else if (c->operation == PROTECT && one && !g && way) {
+		*err = nest_pt_protect_page(&w->pt, ia, c->set, c->clear);
+	} else {
+		return false;
+	}
+	return true;
+}
+
 static int make(struct world *w, const struct call *c)
 {
 	nest_ia_t ia = world_ia(w, c->first);
 	struct nest_gather *g = w->gathering ? &w->gather : NULL;
+	int err;
 
 	if (c->operation == HARVEST || c->operation == AGE)
 		return harvest(w, c, ia, g);
 	if (c->budget)
 		return make_in_parts(w, c, ia, g);
+	if (make_by_pages(w, c, ia, g, &err)) {
+		w->count.by_pages++;
+		return err;
+	}
 	switch (c->operation) {
 	case MAP:
 		return nest_pt_map(&w->pt, ia, c->pa, c->size, c->attr, c->flags, g);

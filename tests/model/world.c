@@ -321,8 +321,15 @@ static void check_queries(struct world *w)
 		nest_ia_t ia = w->tlb.probe[i].ia;
 		struct mmu_step walk = walk_now(w, i);
 		struct nest_mapping m;
+		nest_attr_t attr = 0;
+		nest_pa_t pa = 0;
 		int err = nest_pt_query(&w->pt, ia, &m);
 
+		if (nest_pt_translate(&w->pt, ia, &pa, &attr) != err ||
+		    (err == NEST_OK && (pa != m.pa || attr != m.attr)))
+			world_fail(w, "translate says %#lx attr %#x, a query %#lx attr %#x: \"%s\"",
+				   (unsigned long)pa, attr, (unsigned long)m.pa, m.attr,
+				   nest_strerror(err));
 		if (!is_answer(w, &m, err, s, &walk, ia)) {
 			tell_probe(w, i, &walk, NULL);
 			world_fail(w, "a query says \"%s\": kind %u pa %#lx size %#lx attr %#x",

@@ -52,7 +52,7 @@ enum breaking {
 struct counts {
 	uint64_t rounds, operations, refused, short_of_memory;
 	uint64_t stores, looked_at, flushes, freed, syncs, walks, accesses, harvested;
-	uint64_t peers, shares, refused_peer, reserve_changes, from_reserve;
+	uint64_t peers, shares, refused_peer, reserve_changes, from_reserve, by_pages;
 };
 
 struct world {
@@ -66,6 +66,7 @@ struct world {
 	struct tlb tlb;
 	uint64_t page; /* bytes of the smallest page */
 	struct nest_gather gather;
+	struct nest_cursor cursor; /* for single pages */
 	bool gathering, reporting;
 	uint64_t generation; /* of frames: maps so far */
 	/* Segments of one neighbourhood follow each other; [group] is where the second one begins.

@@ -207,5 +207,9 @@ static const struct nest_fmt broken = TOY("toy-break", no, break_for_shape);
 
 const bool toy_is_small = NEST_SMALL;
 
-NEST_FORMAT(toy_plain, plain);
-NEST_FORMAT(toy_break, broken);
+#define NEST_NAME toy_plain
+#define NEST_DESC plain
+#include "core/instance.h"
+#define NEST_NAME toy_break
+#define NEST_DESC broken
+#include "core/instance.h"

@@ -429,8 +429,12 @@ void check_maps(struct fix *f, uint64_t ia, nest_pa_t pa, nest_attr_t attr)
 {
 	struct nest_mapping q;
 	struct raw_leaf l;
+	nest_attr_t has;
+	nest_pa_t at;
 
 	CHECK_OK(nest_pt_query(&f->pt, ia, &q));
+	CHECK_OK(nest_pt_translate(&f->pt, ia, &at, &has));
+	CHECK(at == q.pa && has == q.attr);
 	CHECK_EQ(q.pa, pa);
 	CHECK_EQ(plain_attr(q.attr), plain_attr(attr));
 	CHECK(raw_translate(&f->geo, ia, &l));

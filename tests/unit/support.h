@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include <nest/pt.h>
+#include <nest/page.h>
 
 #include "raw_walk.h"
 

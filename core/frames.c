@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pages whose frames are scattered: one descent a table.
+ *
+ * The first pass reads: it finds every reason to refuse and counts the tables that are missing. The
+ * second stores, and cannot fail. In shared mode the pages are mapped one by one then.
+ */
+#include "core/operate.h"
+
+struct list {
+	struct nest_pt *pt;
+	struct nest_gather *gather;
+	const nest_pa_t *frames;
+	uint64_t first, last; /* offsets */
+	nest_pte_t proto;
+	nest_attr_t attr;
+	uint32_t flags;
+};
+
+static const struct nest_fmt *fmt(const struct list *l)
+{
+	return nest_fmt_of(l->pt);
+}
+
+/* The frames for the pages from `off` on, and how many up to `stop`. */
+static const nest_pa_t *part(const struct list *l, uint64_t off, uint64_t stop, uint64_t *n)
+{
+	*n = ((stop - off) >> fmt(l)->page_shift) + 1;
+	return &l->frames[(off - l->first) >> fmt(l)->page_shift];
+}
+
+static bool has_frames(const nest_pa_t *frames, uint64_t n)
+{
+	for (uint64_t k = 0; k < n; k++) {
+		if (frames[k] != NEST_PA_NONE)
+			return true;
+	}
+	return false;
+}
+
+static int check_frames(const struct list *l)
+{
+	const struct nest_pt *pt = l->pt;
+	const uint64_t page = nest_table_size(pt);
+	uint64_t n;
+	const nest_pa_t *frames = part(l, l->first, l->last, &n);
+
+	for (uint64_t k = 0; k < n; k++) {
+		if (frames[k] == NEST_PA_NONE)
+			continue;
+		if (frames[k] & (page - 1))
+			return NEST_E_ALIGN;
+		if (frames[k] >> pt->oa_bits)
+			return NEST_E_RANGE;
+		if (pt->host->allow && !pt->host->allow(pt->ctx, frames[k], page, l->attr))
+			return NEST_E_DENIED;
+	}
+	return NEST_OK;
+}
+
+/* May a page be mapped over e, an entry of `level` that is no pointer? */
+static int check_entry(const struct list *l, unsigned level, nest_pte_t e)
+{
+	const enum nest_pte_kind kind = nest_kind(fmt(l), l->pt, level, e);
+
+	if (kind == NEST_PTE_LEAF)
+		return l->flags & NEST_MAP_SKIP_MAPPED ? NEST_OK : NEST_E_MAPPED;
+	if (nest_is_shared(l->pt) && nest_is_busy(fmt(l), l->pt, level, e))
+		return NEST_E_BUSY;
+	return kind == NEST_PTE_MARK && (l->flags & NEST_MAP_KEEP_MARKS) ? NEST_E_MAPPED : NEST_OK;
+}
+
+/* How far does the entry of `level` that holds `off` reach, or the table of pages? */
+static uint64_t reach(const struct list *l, unsigned level, uint64_t off)
+{
+	const uint64_t end = level ? off | nest_span_mask(fmt(l), level)
+				   : nest_table_last(fmt(l), l->pt, 0, off);
+
+	return end < l->last ? end : l->last;
+}
+
+/* The first pass. *need: tables. */
+static int look(const struct list *l, uint64_t *need)
+{
+	uint64_t off = l->first, stop, n;
+	int err = NEST_OK;
+
+	*need = 0;
+	for (;; off = stop + 1) {
+		nest_pte_t *p, e;
+		unsigned level = nest_walk_to(fmt(l), l->pt, off, 0, &p, &e);
+		const nest_pa_t *frames;
+
+		stop = reach(l, level, off);
+		frames = part(l, off, stop, &n);
+		for (uint64_t k = 0; k < n && !err; k++) {
+			if (frames[k] != NEST_PA_NONE)
+				err = check_entry(l, level, level ? e : nest_load(&p[k]));
+		}
+		if (level && !fmt(l)->is_leaf(level, e) && has_frames(frames, n))
+			*need += nest_tables_below(fmt(l), level, off, stop, 0);
+		if (err || stop == l->last)
+			return err;
+	}
+}
+
+/* Link a new table in place of entry p of `level`, which holds nothing, or a mark. */
+static void open_entry(const struct list *l, struct nest_reserve *spare, unsigned level,
+		       uint64_t off, nest_pte_t *p, nest_pte_t e)
+{
+	struct nest_pt *pt = l->pt;
+	const struct nest_fmt *f = fmt(l);
+	const uint64_t i = nest_index(f, pt, level, off);
+	const nest_pa_t table = nest_take(pt, spare);
+	const struct nest_request rq = { .gather = l->gather, .first = l->first, .last = l->last };
+	nest_pte_t *t = nest_va(pt, table);
+
+	for (uint64_t k = 0; k < NEST_BIT(f->index_bits); k++)
+		t[k] = nest_derive(pt, level - 1, e, k);
+	nest_link(&rq, &p[-(ptrdiff_t)i], i, level, off & ~nest_span_mask(f, level), table, e,
+		  true);
+}
+
+/* n pages from p on, in a table of level 0. */
+static void put(const struct list *l, nest_pte_t *p, uint64_t off, const nest_pa_t *frames,
+		uint64_t n)
+{
+	const struct nest_fmt *f = fmt(l);
+	uint64_t run = 0;
+
+	if (!has_frames(frames, n))
+		return;
+	for (uint64_t k = 0; k < n; k += run + 1) {
+		for (run = 0; k + run < n && !((l->flags & NEST_MAP_SKIP_MAPPED) &&
+					       f->is_leaf(0, nest_load(&p[k + run])));
+		     run++)
+			;
+#if NEST_SMALL
+		for (uint64_t j = k; j < k + run; j++) {
+			if (frames[j] != NEST_PA_NONE)
+				nest_store(&p[j], l->proto | f->pa_bits(0, frames[j]));
+		}
+#else
+		l->pt->format->fill_frames(&p[k], &frames[k], run, l->proto);
+#endif
+	}
+	nest_sync_entries(l->pt, p, n);
+	if (nest_fresh_flush(f, l->pt->features))
+		nest_gather_range(l->gather, off, off + (n << f->page_shift) - 1, 0);
+}
+
+/* The second pass. */
+static void store(const struct list *l, struct nest_reserve *spare)
+{
+	uint64_t off = l->first, stop, n;
+
+	for (;; off = stop + 1) {
+		nest_pte_t *p, e;
+		unsigned level = nest_walk_to(fmt(l), l->pt, off, 0, &p, &e);
+		const nest_pa_t *frames;
+
+		stop = reach(l, level, off);
+		frames = part(l, off, stop, &n);
+		if (level == 0) {
+			put(l, p, off, frames, n);
+		} else if (!fmt(l)->is_leaf(level, e) && has_frames(frames, n)) {
+			open_entry(l, spare, level, off, p, e);
+			stop = off - 1;
+			continue;
+		}
+		if (stop == l->last)
+			return;
+	}
+}
+
+static int store_shared(const struct list *l)
+{
+	const uint64_t page = nest_table_size(l->pt);
+	uint64_t n;
+	const nest_pa_t *frames = part(l, l->first, l->last, &n);
+	int err = NEST_OK;
+
+	for (uint64_t k = 0; k < n && !err; k++) {
+		if (frames[k] != NEST_PA_NONE)
+			err = nest_ops(l->pt)->pt_map(l->pt,
+						      nest_off_to_ia(l->pt, l->first + k * page),
+						      frames[k], page, l->attr, l->flags, NULL);
+	}
+	return err;
+}
+
+static int map_list(struct list *l)
+{
+	const struct nest_request range = { .first = l->first, .last = l->last };
+	struct nest_reserve spare;
+	uint64_t need;
+	int err = look(l, &need);
+
+	if (nest_is_shared(l->pt))
+		return err ? err : store_shared(l);
+	if (!err && nest_range_is_borrowed(l->pt, &range))
+		err = NEST_E_DENIED;
+	if (!err)
+		err = nest_prepare(l->pt, &spare, need);
+	if (err)
+		return err;
+	nest_gather_settle(l->gather, l->first, l->last);
+	store(l, &spare);
+	nest_unprepare(l->pt, &spare);
+	return NEST_OK;
+}
+
+int nest_pt_map_frames(struct nest_pt *pt, nest_ia_t ia, const nest_pa_t *frames, size_t n,
+		       nest_attr_t attr, uint32_t flags, struct nest_gather *gather)
+{
+	const uint32_t how = flags & (NEST_MAP_SKIP_MAPPED | NEST_MAP_KEEP_MARKS);
+	struct list l = {
+		.pt = pt, .gather = gather, .frames = frames, .attr = attr, .flags = how
+	};
+	struct nest_gather own;
+	int err;
+
+	if (!nest_is_live(pt) || !frames || (gather && gather->pt != pt) ||
+	    (flags & ~(how | NEST_MAP_NO_HUGE)) || (how & (how - 1)))
+		return NEST_E_INVAL;
+	if (n > ~(uint64_t)0 >> fmt(&l)->page_shift)
+		return NEST_E_RANGE;
+	err = nest_range(pt, ia, (uint64_t)n << fmt(&l)->page_shift, &l.first, &l.last);
+	if (!err)
+		err = nest_check_attr(pt, attr);
+	if (!err)
+		err = nest_build(pt, 0, 0, attr, &l.proto);
+	if (!err)
+		err = check_frames(&l);
+	if (err)
+		return err;
+	if (!gather) {
+		nest_gather_init(&own, pt);
+		l.gather = &own;
+	}
+	err = map_list(&l);
+	if (!gather || nest_is_shared(pt))
+		nest_gather_sync(l.gather);
+	return err;
+}
