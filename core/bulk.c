@@ -3,9 +3,9 @@
  * The loop that most entries are written by. It needs no format: two neighbouring leaves differ by
  * a constant.
  *
- * Every store here is an atomic store of one entry, also into a table that no walker can see yet.
- * A compiler may neither join these stores nor turn them into vectors. Keep it so: gcc 12's
- * vectoriser made wrong frames of plain stores from four chains of additions.
+ * Where entries differ, every store is an atomic store of one entry, also into a table that no
+ * walker can see yet. A compiler may neither join these stores nor turn them into vectors. Keep it
+ * so: gcc 12's vectoriser made wrong frames of plain stores from four chains of additions.
  */
 #include "core/bulk.h"
 
@@ -49,4 +49,20 @@ void nest_fill_words(nest_pte_t *t, uint64_t n, uint64_t unit, nest_pte_t e, nes
 		else
 			fill_unit(&t[k], unit, e, step, false);
 	}
+}
+
+void nest_fill_same(nest_pte_t *t, uint64_t n, nest_pte_t e)
+{
+	const nest_pte_pair pair = { e, e };
+
+	for (; !NEST_SMALL && n >= 8; n -= 8, t = &t[8]) {
+		nest_pte_pair *to = (nest_pte_pair *)t;
+
+		to[0] = pair;
+		to[1] = pair;
+		to[2] = pair;
+		to[3] = pair;
+	}
+	for (; n; n--, t = &t[1])
+		*t = e;
 }

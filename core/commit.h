@@ -301,8 +301,7 @@ NEST_INLINE void nest_private_run(const struct nest_fmt *f, const struct nest_jo
 		nest_fill_run(f, level, &fr->t[i], n, pa, e, 1, false);
 		return;
 	}
-	for (uint64_t k = 0; k < n; k++)
-		fr->t[i + k] = e;
+	nest_fill_same(&fr->t[i], n, e);
 }
 
 /* A run of pages in the level 0 table of the current frame, all inside the range. */

@@ -185,82 +185,82 @@ NEST_INLINE bool nest_is_alone(const struct nest_fmt *f, const struct nest_pt *p
 	       (i == 0 || nest_load(&p[-1]) == pt->absent[0]);
 }
 
-/* Is it the only page of its table, of which it is entry i? */
-NEST_INLINE bool nest_is_last(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
-			      const nest_pte_t *p)
-{
-	const uint64_t i = off >> f->page_shift & (NEST_BIT(f->index_bits) - 1);
-
-	return nest_is_alone(f, pt, off, p, 1) &&
-	       nest_all_absent(pt, &p[1], NEST_BIT(f->index_bits) - 1 - i) &&
-	       nest_all_absent(pt, &p[-(ptrdiff_t)i], i);
-}
-
 /*
- * Take a page out, of a table that keeps another one (exclusive mode), and flush it. In shared mode
- * the entry holds the word of one that is changing until the flush is over.
+ * Take a page out and flush it. In exclusive mode only of a table that keeps another one: there is
+ * no call but the flush then, and nothing to keep across it.
  */
 NEST_INLINE bool nest_unmap_entry(const struct nest_fmt *f, struct nest_pt *pt, nest_pte_t *p,
 				  nest_ia_t ia, uint64_t off)
 {
-	nest_pte_t e = nest_load(p);
+	const nest_pte_t e = nest_load(p);
 
 	if (!nest_is_page(f, pt, e))
 		return false;
-	if (nest_is_shared(pt)) {
-		/* Hardware may set accessed and dirty. */
-		while (!nest_cas(p, &e, pt->busy[0])) {
-			if (!f->is_leaf(0, e))
-				return false;
-		}
-		nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true);
-		nest_store(p, pt->absent[0]);
-		/* Its own entry before those of others: see core/shared.c. */
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		if (nest_is_alone(f, pt, off, p, 1))
-			nest_remove_empty(pt, off);
-		return true;
-	}
-	if (nest_is_last(f, pt, off, p))
+	if (nest_is_shared(pt))
+		return nest_take_page(pt, p, e, ia, off);
+	if (nest_is_alone(f, pt, off, p, 1) && !nest_has_others(pt, p, off))
 		return false;
 	nest_store_relaxed(p, pt->absent[0]);
 	nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true);
 	return true;
 }
 
-/* Change the attributes of a page by one store, and flush it. */
-NEST_INLINE bool nest_protect_entry(const struct nest_fmt *f, struct nest_pt *pt, nest_pte_t *p,
-				    nest_ia_t ia, nest_attr_t set, nest_attr_t clear)
+/*
+ * What becomes of e, a page, with other attributes? False: that cannot be told here, or it takes
+ * more than one store.
+ */
+NEST_INLINE bool nest_protected_page(const struct nest_fmt *f, const struct nest_pt *pt,
+				     nest_pte_t e, nest_attr_t set, nest_attr_t clear,
+				     nest_pte_t *to)
 {
 	const nest_pte_t address = f->pa_mask(pt->features, 0);
-	nest_pte_t e = nest_load(p), to;
 	nest_attr_t attr;
 
 	if (((set | clear) & ~(f->attrs & ~NEST_MT_MASK)) || (set & clear))
 		return false;
-	do {
-		if (!nest_is_page(f, pt, e))
+	if (!nest_page_attr(f, pt, e, &attr) && f->attr(pt->features, 0, e, &attr) != NEST_OK)
+		return false;
+	/* Hardware may make it dirty: then that has to be possible, too. */
+	if (nest_hw_updates(f, pt->features) && (clear & NEST_W) &&
+	    f->leaf(pt->features, 0, nest_new_attr(attr | NEST_ACCESSED | NEST_DIRTY, set, clear),
+		    to))
+		return false;
+	if (f->leaf(pt->features, 0, nest_new_attr(attr, set, clear), to) != NEST_OK)
+		return false;
+	*to |= e & address;
+	return !nest_needs_break(f, pt->features, 0, e, *to);
+}
+
+/*
+ * Change the attributes of a page by one store, and flush it. In exclusive mode what became of the
+ * page before is kept, since many pages change in the same way.
+ */
+NEST_INLINE bool nest_protect_entry(const struct nest_fmt *f, struct nest_pt *pt, nest_pte_t *p,
+				    nest_ia_t ia, nest_attr_t set, nest_attr_t clear)
+{
+	const nest_pte_t address = f->pa_mask(pt->features, 0);
+	const uint64_t rights = (uint64_t)set << 32 | clear;
+	nest_pte_t e = nest_load(p), to;
+
+	if (!nest_is_page(f, pt, e))
+		return false;
+	if (!nest_is_shared(pt) && pt->change == rights && pt->change_from == (e & ~address)) {
+		to = pt->change_to | (e & address);
+	} else {
+		if (!nest_protected_page(f, pt, e, set, clear, &to))
 			return false;
-		if (!nest_page_attr(f, pt, e, &attr) &&
-		    f->attr(pt->features, 0, e, &attr) != NEST_OK)
-			return false;
-		/* Hardware may make it dirty: then that has to be possible, too. */
-		if (nest_hw_updates(f, pt->features) && (clear & NEST_W) &&
-		    f->leaf(pt->features, 0,
-			    nest_new_attr(attr | NEST_ACCESSED | NEST_DIRTY, set, clear), &to))
-			return false;
-		if (f->leaf(pt->features, 0, nest_new_attr(attr, set, clear), &to) != NEST_OK)
-			return false;
-		to |= e & address;
-		if (to == e)
-			return true;
-		if (nest_needs_break(f, pt->features, 0, e, to))
-			return false;
-		if (!nest_is_shared(pt) && !nest_hw_updates(f, pt->features)) {
-			nest_store_relaxed(p, to);
-			break;
+		if (!nest_is_shared(pt)) {
+			pt->change = rights;
+			pt->change_from = e & ~address;
+			pt->change_to = to & ~address;
 		}
-	} while (!nest_cas(p, &e, to));
+	}
+	if (to == e)
+		return true;
+	if (!nest_is_shared(pt) && !nest_hw_updates(f, pt->features))
+		nest_store_relaxed(p, to);
+	else if (!nest_cas(p, &e, to))
+		return false;
 	nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true);
 	return true;
 }
@@ -293,6 +293,19 @@ NEST_INLINE bool nest_fast_map(const struct nest_fmt *f, struct nest_pt *pt, nes
 		return false;
 	p = nest_page_entry(f, pt, off);
 	return p && nest_map_entry(f, pt, p, ia, pa, attr);
+}
+
+/* The first page of a table, where nothing is. NEST_SLOW, an error, or done. */
+NEST_INLINE int nest_fast_first(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia,
+				nest_pa_t pa, nest_attr_t attr)
+{
+	nest_pte_t leaf;
+	uint64_t off;
+
+	if (!(pt->quick & NEST_QUICK_CHANGE) || !nest_page_off(f, pt, ia, &off) ||
+	    (pa & pt->pa_outside) || !nest_page_leaf(f, pt, attr, &leaf))
+		return NEST_SLOW;
+	return nest_first_page(pt, off, leaf | f->pa_bits(0, pa));
 }
 
 NEST_INLINE bool nest_fast_unmap(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia)
@@ -408,7 +421,8 @@ NEST_INLINE bool nest_cursor_unmaps(const struct nest_fmt *f, struct nest_cursor
 			return false;
 	} else {
 		if (gather->pt != c->pt || gather->release ||
-		    !nest_is_page(f, c->pt, nest_load(p)) || nest_is_last(f, c->pt, off, p))
+		    !nest_is_page(f, c->pt, nest_load(p)) ||
+		    (nest_is_alone(f, c->pt, off, p, 1) && !nest_has_others(c->pt, p, off)))
 			return false;
 		nest_store_relaxed(p, c->pt->absent[0]);
 		nest_gather_range(gather, off, off | nest_span_mask(f, 0), 0);

@@ -5,6 +5,7 @@
  * The first pass reads: it finds every reason to refuse and counts the tables that are missing. The
  * second stores, and cannot fail. In shared mode the pages are mapped one by one then.
  */
+#include "core/bulk.h"
 #include "core/operate.h"
 
 struct list {
@@ -48,10 +49,8 @@ static int check_frames(const struct list *l)
 	for (uint64_t k = 0; k < n; k++) {
 		if (frames[k] == NEST_PA_NONE)
 			continue;
-		if (frames[k] & (page - 1))
-			return NEST_E_ALIGN;
-		if (frames[k] >> pt->oa_bits)
-			return NEST_E_RANGE;
+		if (frames[k] & pt->pa_outside)
+			return frames[k] & (page - 1) ? NEST_E_ALIGN : NEST_E_RANGE;
 		if (pt->host->allow && !pt->host->allow(pt->ctx, frames[k], page, l->attr))
 			return NEST_E_DENIED;
 	}
@@ -68,6 +67,22 @@ static int check_entry(const struct list *l, unsigned level, nest_pte_t e)
 	if (nest_is_shared(l->pt) && nest_is_busy(fmt(l), l->pt, level, e))
 		return NEST_E_BUSY;
 	return kind == NEST_PTE_MARK && (l->flags & NEST_MAP_KEEP_MARKS) ? NEST_E_MAPPED : NEST_OK;
+}
+
+/* The same for n entries of level 0; most of them hold nothing. */
+static int check_pages(const struct list *l, const nest_pte_t *t, const nest_pa_t *frames,
+		       uint64_t n)
+{
+	const nest_pte_t absent = l->pt->absent[0];
+	int err = NEST_OK;
+
+	for (uint64_t k = 0; k < n && !err; k++) {
+		const nest_pte_t e = nest_load(&t[k]);
+
+		if (e != absent && frames[k] != NEST_PA_NONE)
+			err = check_entry(l, 0, e);
+	}
+	return err;
 }
 
 /* How far does the entry of `level` that holds `off` reach, or the table of pages? */
@@ -93,10 +108,10 @@ static int look(const struct list *l, uint64_t *need)
 
 		stop = reach(l, level, off);
 		frames = part(l, off, stop, &n);
-		for (uint64_t k = 0; k < n && !err; k++) {
-			if (frames[k] != NEST_PA_NONE)
-				err = check_entry(l, level, level ? e : nest_load(&p[k]));
-		}
+		if (level)
+			err = has_frames(frames, n) ? check_entry(l, level, e) : NEST_OK;
+		else
+			err = check_pages(l, p, frames, n);
 		if (level && !fmt(l)->is_leaf(level, e) && has_frames(frames, n))
 			*need += nest_tables_below(fmt(l), level, off, stop, 0);
 		if (err || stop == l->last)
@@ -115,8 +130,7 @@ static void open_entry(const struct list *l, struct nest_reserve *spare, unsigne
 	const struct nest_request rq = { .gather = l->gather, .first = l->first, .last = l->last };
 	nest_pte_t *t = nest_va(pt, table);
 
-	for (uint64_t k = 0; k < NEST_BIT(f->index_bits); k++)
-		t[k] = nest_derive(pt, level - 1, e, k);
+	nest_fill_same(t, NEST_BIT(f->index_bits), nest_derive(pt, level - 1, e, 0));
 	nest_link(&rq, &p[-(ptrdiff_t)i], i, level, off & ~nest_span_mask(f, level), table, e,
 		  true);
 }

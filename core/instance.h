@@ -101,6 +101,10 @@ NEST_APART static int NEST_FN(map_any)(struct nest_pt *pt, nest_ia_t ia, nest_pa
 NEST_APART static int NEST_FN(map_page_any)(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa,
 					    nest_attr_t attr)
 {
+	const int err = nest_fast_first(&(NEST_DESC), pt, ia, pa, attr);
+
+	if (err <= 0)
+		return err;
 	return NEST_FN(map_any)(pt, ia, pa, nest_table_size(pt), attr, 0, NULL);
 }
 
@@ -115,9 +119,8 @@ static int NEST_FN(pt_map)(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint6
 			   nest_attr_t attr, uint32_t flags, struct nest_gather *gather)
 {
 	if (!gather && size == NEST_BIT((NEST_DESC).page_shift) &&
-	    !(flags & ~(NEST_MAP_NO_HUGE | NEST_MAP_ATOMIC)) &&
-	    nest_fast_map(&(NEST_DESC), pt, ia, pa, attr))
-		return NEST_OK;
+	    !(flags & ~(NEST_MAP_NO_HUGE | NEST_MAP_ATOMIC)))
+		return NEST_FN(map_page)(pt, ia, pa, attr);
 	return NEST_FN(map_any)(pt, ia, pa, size, attr, flags, gather);
 }
 

@@ -261,6 +261,36 @@ void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigne
 		report_lost(g, level, off, was);
 }
 
+int nest_first_page(struct nest_pt *pt, uint64_t off, nest_pte_t leaf)
+{
+	const struct nest_fmt *f = nest_fmt_of(pt);
+	nest_pte_t *p, *t, e, to;
+	nest_pa_t table;
+	int err;
+
+	if (nest_fresh_flush(f, pt->features) || pt->reserve || pt->top == 0 ||
+	    nest_walk_to(f, pt, off, 1, &p, &e) != 1 || e != pt->absent[1])
+		return NEST_SLOW;
+	err = nest_alloc(pt, nest_table_size(pt), &table);
+	if (err)
+		return err;
+	t = nest_va(pt, table);
+	nest_fill_same(t, NEST_BIT(f->index_bits), pt->absent[0]);
+	t[nest_index(f, pt, 0, off)] = leaf;
+	nest_sync_entries(pt, t, NEST_BIT(f->index_bits));
+	to = f->table(pt->features, table);
+	if (!nest_is_shared(pt)) {
+		nest_store(p, to);
+	} else if (!nest_cas(p, &e, to)) {
+		/* Nobody has seen it. */
+		pt->host->free(pt->ctx, table, (size_t)nest_table_size(pt));
+		return NEST_SLOW;
+	}
+	nest_sync_entries(pt, p, 1);
+	nest_count_tables(pt, 1);
+	return NEST_OK;
+}
+
 /* What a map puts over live leaves. */
 struct replacement {
 	const struct nest_request *rq;

@@ -23,8 +23,18 @@ int nest_protect_any(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_
 
 /* Shared mode: map, mark, unmap, protect, split. */
 int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq);
-/* Shared mode: remove the table of pages that holds `off`, and those above it, that are empty. */
-void nest_remove_empty(struct nest_pt *pt, uint64_t off);
+/*
+ * Shared mode: take out the page e at *p, for `off`, flush it, and remove what tables that empties.
+ * False, with nothing changed: the entry is e no longer.
+ */
+bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, nest_ia_t ia, uint64_t off);
+/*
+ * The first page of a table: map the leaf of level 0 at `off` in a new one, by one store to the
+ * entry above, which holds nothing. NEST_SLOW, with nothing changed: there is more to it.
+ * NEST_E_NOMEM, NEST_E_ALIGN, NEST_E_RANGE: the allocator.
+ */
+enum { NEST_SLOW = 1 };
+int nest_first_page(struct nest_pt *pt, uint64_t off, nest_pte_t leaf);
 /* The engine for any format and rq->op; the query. */
 int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq);
 int nest_query_any(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out);

@@ -2,6 +2,7 @@
 /*
  * Making and ending a table: configuration, geometry, and the addresses that it translates.
  */
+#include "core/bulk.h"
 #include "core/operate.h"
 
 unsigned nest_top_level(const struct nest_fmt *f, unsigned ia_bits)
@@ -21,8 +22,7 @@ static void fill_absent(struct nest_pt *pt, nest_pa_t table, unsigned level, uin
 {
 	nest_pte_t *t = nest_va(pt, table);
 
-	for (uint64_t i = 0; i < entries; i++)
-		t[i] = pt->absent[level];
+	nest_fill_same(t, entries, pt->absent[level]);
 	nest_sync_entries(pt, t, entries);
 }
 

@@ -237,8 +237,7 @@ static void fill_by_steps(const struct shared *s, const struct place *at, nest_p
 		nest_fill_run(f, level, t, entries, f->leaf_pa(features, level, e),
 			      e & ~f->pa_mask(features, level), 1, false);
 	} else {
-		for (uint64_t k = 0; k < entries; k++)
-			t[k] = e;
+		nest_fill_same(t, entries, e);
 	}
 	if (n)
 		nest_fill_run(f, level, &t[first], n, at->off + s->rq->delta, s->proto[level], 1,
@@ -471,6 +470,12 @@ static bool freeze(const struct shared *s, nest_pte_t *t, unsigned level)
 	return false;
 }
 
+/* What this CPU has stored in a table comes before what it is going to read of it. */
+static void before_looking(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 /* Does t look as if it held nothing? Entry i's neighbours are the likeliest to be there. */
 static bool looks_empty(const struct shared *s, const nest_pte_t *t, unsigned level, uint64_t i)
 {
@@ -509,11 +514,11 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 	}
 	/*
 	 * Who finds something leaves the table to the CPU that takes that out. So a CPU stores its
-	 * own entry before it reads those of the others (the fence); and one that could not lock
-	 * all entries looks again, since another may have met its locks meanwhile.
+	 * own entry before it reads those of the others; and one that could not lock all entries
+	 * looks again, since another may have met its locks meanwhile.
 	 */
 	do {
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		before_looking();
 		if (!looks_empty(s, t, level, i))
 			return false;
 	} while (!freeze(s, t, level));
@@ -526,12 +531,28 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 	return true;
 }
 
-void nest_remove_empty(struct nest_pt *pt, uint64_t off)
+bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, nest_ia_t ia, uint64_t off)
 {
 	const struct shared s = { .pt = pt };
+	const nest_pte_t absent = pt->absent[0];
+	const uint64_t last = NEST_BIT(fmt(&s)->index_bits) - 1,
+		       i = nest_index(fmt(&s), pt, 0, off);
+	const struct nest_flush what = { .ia = ia,
+					 .size = nest_table_size(pt),
+					 .vmid = pt->vmid,
+					 .level_mask = 1,
+					 .leaf_only = true };
 
+	if (!nest_cas(p, &e, pt->busy[0]))
+		return false;
+	pt->host->tlb_flush(pt->ctx, &what);
+	nest_store(p, absent);
+	before_looking();
+	if ((i < last && nest_load(&p[1]) != absent) || (i > 0 && nest_load(&p[-1]) != absent))
+		return true;
 	for (unsigned l = 0; l < pt->top && remove_table(&s, l, off); l++)
 		;
+	return true;
 }
 
 /* ---- The passes ---- */

@@ -87,8 +87,7 @@ int nest_prepare(struct nest_pt *pt, struct nest_reserve *r, uint64_t n)
 	return err;
 }
 
-/* Tables come and go on many CPUs at once in shared mode. */
-static void count(struct nest_pt *pt, uint64_t n)
+void nest_count_tables(struct nest_pt *pt, uint64_t n)
 {
 	if (nest_is_shared(pt))
 		(void)__atomic_fetch_add(&pt->nr_tables, n, __ATOMIC_RELAXED);
@@ -100,13 +99,13 @@ nest_pa_t nest_take(struct nest_pt *pt, struct nest_reserve *r)
 {
 	const struct nest_view v = nest_view(pt);
 
-	count(pt, 1);
+	nest_count_tables(pt, 1);
 	return pop(&v, pt->reserve && pt->reserve->count ? pt->reserve : r);
 }
 
 void nest_put(struct nest_pt *pt, struct nest_reserve *r, nest_pa_t table)
 {
-	count(pt, -(uint64_t)1);
+	nest_count_tables(pt, -(uint64_t)1);
 	push(pt, r, table);
 }
 
@@ -130,9 +129,14 @@ void nest_set_quick(struct nest_pt *pt)
 		pt->quick |= NEST_QUICK_CHANGE;
 }
 
-bool nest_all_absent(const struct nest_pt *pt, const nest_pte_t *t, uint64_t n)
+bool nest_has_others(const struct nest_pt *pt, const nest_pte_t *p, uint64_t off)
 {
-	return nest_like(t, n, pt->absent[0], ~(nest_pte_t)0) == n;
+	const struct nest_fmt *f = nest_fmt_of(pt);
+	const nest_pte_t absent = pt->absent[0], all = ~(nest_pte_t)0;
+	const uint64_t i = nest_index(f, pt, 0, off), after = NEST_BIT(f->index_bits) - 1 - i;
+
+	return nest_like(&p[1], after, absent, all) != after ||
+	       nest_like(&p[-(ptrdiff_t)i], i, absent, all) != i;
 }
 
 /*
@@ -178,7 +182,7 @@ static void defer_free(struct nest_pt *pt, nest_pa_t table, unsigned level)
 
 void nest_free_table(struct nest_pt *pt, nest_pa_t table, unsigned level)
 {
-	count(pt, -(uint64_t)1);
+	nest_count_tables(pt, -(uint64_t)1);
 	if (pt->host->defer)
 		defer_free(pt, table, level);
 	else

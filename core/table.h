@@ -159,8 +159,8 @@ NEST_INLINE bool nest_is_live(const struct nest_pt *pt)
 #define NEST_QUICK_CHANGE ((uint8_t)4)
 /* After init, and after each change of pt->pinned. */
 void nest_set_quick(struct nest_pt *pt);
-/* Are these n entries of level 0 all absent? Nobody else may be changing them. */
-bool nest_all_absent(const struct nest_pt *pt, const nest_pte_t *t, uint64_t n);
+/* Does the table of the page at *p, for `off`, hold anything else? In exclusive mode. */
+bool nest_has_others(const struct nest_pt *pt, const nest_pte_t *p, uint64_t off);
 
 /* Level of the root's entries for an input width. */
 unsigned nest_top_level(const struct nest_fmt *f, unsigned ia_bits);
@@ -248,6 +248,8 @@ NEST_INLINE uint64_t nest_tables_below(const struct nest_fmt *f, unsigned level,
 
 /* ---- Where tables come from and go to (table.c) ---- */
 
+/* So many tables more; on many CPUs at once in shared mode. */
+void nest_count_tables(struct nest_pt *pt, uint64_t n);
 /* Prepare `n` tables in *r, from the table's reserve first. All or NEST_E_NOMEM and none. */
 int nest_prepare(struct nest_pt *pt, struct nest_reserve *r, uint64_t n);
 /* Take one prepared table; there is one by construction. */

@@ -56,7 +56,7 @@ struct nest_pt_config {
 	unsigned oa_bits;             /* output address width in bits; 0: the format's default */
 	uint32_t features;            /* NEST_FEAT_*: what the CPU has */
 	uint32_t flags;               /* NEST_PT_* */
-	const struct nest_host *host; /* must outlive the table */
+	const struct nest_host *host; /* must outlive the table, and not change meanwhile */
 	void *ctx;                    /* handed to every host callback */
 };
 
@@ -85,6 +85,8 @@ struct nest_pt {
 	uint64_t nr_tables;
 	/* Attributes of smallest pages and the entry's bits (core/fast.h): as mapped; as told. */
 	uint64_t page_made, page_told;
+	/* The last change of attributes of a page: `set` and `clear`, its entry before and after. */
+	uint64_t change, change_from, change_to;
 	/* For one page a call: the host's, bits that are not in an address, what may be skipped. */
 	uint64_t linear_offset, ia_outside, pa_outside;
 	uint32_t generation; /* exclusive mode: counts tables that have left their place */

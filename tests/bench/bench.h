@@ -83,7 +83,7 @@ static inline void subject_open(struct subject *s)
 
 /* ---- Workloads ---- */
 
-enum side { ENGINE, LIMIT, SIDES };
+enum side { ENGINE, LIMIT, SEED, SIDES };
 
 struct workload {
 	const char *name, *what;
@@ -95,7 +95,23 @@ struct workload {
 	/* Do it; returns ns, and how many units that were. */
 	double (*run)(struct subject *s, enum side side, uint64_t *count);
 	bool large; /* needs LARGE_POOL */
+	bool seed;  /* SEED does it, too, and the engine has to be ahead of it */
+	/* Locked instructions that shared mode needs: 8 ns each on top of the goal. */
+	unsigned locks;
 };
+
+/* pages.c: each in exclusive and in shared mode */
+#define BENCH_PAGES(F)                                                                             \
+	F(page_map)                                                                                \
+	F(page_map_random)                                                                         \
+	F(page_first) F(page_unmap) F(page_balloon) F(page_protect) F(page_translate)              \
+		F(page_translate_random) F(page_query) F(cursor_map) F(cursor_unmap)               \
+			F(cursor_translate) F(frames_list)
+#define BENCH_DECLARE(name)                                                                        \
+	double name(struct subject *s, enum side side, uint64_t *count);                           \
+	double name##_shared(struct subject *s, enum side side, uint64_t *count);
+BENCH_PAGES(BENCH_DECLARE)
+extern volatile uint64_t sink; /* what is computed and not used */
 
 /* shared.c */
 double shared_one(struct subject *s, enum side side, uint64_t *count);
@@ -113,6 +129,7 @@ struct result {
 	unsigned rounds;
 	double ns[SIDES];     /* medians, a unit */
 	double ratio;         /* median of each round's */
+	double seed;          /* the same to SEED; 0: none */
 	double least, most;   /* of the ratios, without a tenth at either end */
 	double value, target; /* what is held against the goal */
 	bool met;

@@ -40,7 +40,11 @@ __attribute__((noinline)) int measured(struct nest_pt *pt, uint64_t page)
 {
 	const nest_attr_t attr = NEST_RWX;
 	const uint64_t size = PAGES * page, far = 16 * size;
+	static nest_pa_t frames[PAGES];
 	struct nest_mapping m;
+	struct nest_cursor c;
+	nest_attr_t has;
+	nest_pa_t pa;
 	int err = nest_pt_map(pt, 0, size, size, attr, NEST_MAP_NO_HUGE, NULL);
 
 	for (uint64_t i = 0; i < PAGES && !err; i++)
@@ -53,6 +57,27 @@ __attribute__((noinline)) int measured(struct nest_pt *pt, uint64_t page)
 		err = nest_pt_unmap(pt, far + i * page, page, 0, NULL);
 	if (!err)
 		err = nest_pt_unmap(pt, 0, size, 0, NULL);
+	/* One page a call, by a cursor, and by a list. */
+	for (uint64_t i = 0; i < PAGES && !err; i++)
+		err = nest_pt_map_page(pt, far + i * page, i * page, attr);
+	for (uint64_t i = 0; i < PAGES && !err; i++)
+		err = nest_pt_translate(pt, far + i * page, &pa, &has);
+	for (uint64_t i = 0; i < PAGES && !err; i++)
+		err = nest_pt_protect_page(pt, far + i * page, 0, NEST_W);
+	for (uint64_t i = 0; i < PAGES && !err; i++)
+		err = nest_pt_unmap_page(pt, far + i * page);
+	nest_cursor_init(&c, pt, far);
+	for (uint64_t i = 0; i < PAGES && !err; i++)
+		err = nest_cursor_map(&c, i * page, attr);
+	nest_cursor_seek(&c, far);
+	for (uint64_t i = 0; i < PAGES && !err; i++)
+		err = nest_cursor_unmap(&c, NULL);
+	for (uint64_t i = 0; i < PAGES; i++)
+		frames[i] = (i ^ 1) * page;
+	if (!err)
+		err = nest_pt_map_frames(pt, far, frames, PAGES, attr, 0, NULL);
+	if (!err)
+		err = nest_pt_unmap(pt, far, size, NEST_UNMAP_SPARSE, NULL);
 	/* Large pages, one of which is split. */
 	if (!err)
 		err = nest_pt_map(pt, 0, 0, size, attr, 0, NULL);

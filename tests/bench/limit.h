@@ -133,24 +133,14 @@ ALWAYS uint64_t limit_map_sizes(struct geo g, const struct subject *s, uint64_t 
 
 /* L3: a walk and one store, a page. */
 ALWAYS void limit_store(struct geo g, const struct subject *s, const uint64_t *ia, uint64_t n,
-			nest_pte_t bits, bool making)
+			nest_pte_t bits)
 {
 	for (uint64_t k = 0; k < n; k++) {
-		uint64_t *t = making ? walk_making(g, s, ia[k], 0) : walk(g, s, ia[k], 0);
-		nest_pte_t e = bits ? bits | address_bits(g, ia[k]) : s->absent[0];
+		uint64_t *t = walk_making(g, s, ia[k], 0);
 
-		__atomic_store_n(&t[index_of(g, ia[k], 0)], e, __ATOMIC_RELAXED);
+		__atomic_store_n(&t[index_of(g, ia[k], 0)], bits | address_bits(g, ia[k]),
+				 __ATOMIC_RELAXED);
 	}
-}
-
-/* L2: the walk alone. */
-ALWAYS uint64_t limit_query(struct geo g, const struct subject *s, const uint64_t *ia, uint64_t n)
-{
-	uint64_t sum = 0;
-
-	for (uint64_t k = 0; k < n; k++)
-		sum += address_in(g, walk(g, s, ia[k], 0)[index_of(g, ia[k], 0)]);
-	return sum;
 }
 
 /* L4: load, change, store, each entry. */

@@ -56,30 +56,33 @@ static double quantile(double *v, unsigned n, double q)
 
 static void measure(struct subject *s, const struct workload *w, unsigned rounds, struct result *r)
 {
-	double ns[SIDES][MOST_ROUNDS], ratio[MOST_ROUNDS];
+	double ns[SIDES][MOST_ROUNDS], ratio[MOST_ROUNDS], seed[MOST_ROUNDS];
+	const unsigned sides = w->seed ? SIDES : SEED;
 
 	for (unsigned i = 0; i < rounds; i++) {
-		for (unsigned side = 0; side < SIDES; side++) {
-			/* Each goes first in every other round. */
-			enum side now = (enum side)(side ^ (i & 1));
+		for (unsigned side = 0; side < sides; side++) {
+			/* Each goes first in its turn. */
+			enum side now = (enum side)((side + i) % sides);
 			uint64_t count = 1;
 			double t = w->run(s, now, &count);
 
 			ns[now][i] = t / (double)count;
 		}
 		ratio[i] = ns[ENGINE][i] / ns[LIMIT][i];
+		seed[i] = w->seed ? ns[ENGINE][i] / ns[SEED][i] : 0;
 	}
 	*r = (struct result){ .subject = s,
 			      .workload = w,
 			      .rounds = rounds,
 			      .ratio = quantile(ratio, rounds, 0.5),
+			      .seed = quantile(seed, rounds, 0.5),
 			      .least = quantile(ratio, rounds, 0.1),
 			      .most = quantile(ratio, rounds, 0.9) };
-	for (unsigned side = 0; side < SIDES; side++)
+	for (unsigned side = 0; side < sides; side++)
 		r->ns[side] = quantile(ns[side], rounds, 0.5);
 	r->value = w->goal_ns > 0 ? r->ns[ENGINE] : r->ratio;
-	r->target = w->goal_ns > 0 ? w->goal_ns : w->goal;
-	r->met = r->value <= r->target;
+	r->target = w->goal_ns > 0 ? w->goal_ns : w->goal + 8.0 * w->locks / r->ns[LIMIT];
+	r->met = r->value <= r->target && (!w->seed || r->seed < 1);
 }
 
 static bool pin(void)

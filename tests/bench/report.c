@@ -14,16 +14,19 @@ void report_table(const struct result *r, unsigned n)
 {
 	unsigned met = 0;
 
-	printf("%-17s %-13s %9s %9s  %-6s %7s %15s  %-13s\n", "format", "workload", "ns",
-	       "limit ns", "per", "ratio", "80 % of rounds", "goal");
+	printf("%-17s %-19s %9s %9s  %-6s %7s %15s %7s  %-13s\n", "format", "workload", "ns",
+	       "limit ns", "per", "ratio", "80 % of rounds", "to SEED", "goal");
 	for (unsigned i = 0; i < n; i++, r++) {
-		char goal[32];
+		char goal[32], seed[32] = "-";
 
+		if (r->workload->seed)
+			snprintf(seed, sizeof(seed), "%.2f", r->seed);
 		snprintf(goal, sizeof(goal), r->workload->goal_ns > 0 ? "%.1f ns" : "%.2f",
 			 r->target);
-		printf("%-17s %-13s %9.3f %9.3f  %-6s %7.2f %7.2f-%-7.2f  %-7s %s\n", name_of(r),
-		       r->workload->name, r->ns[ENGINE], r->ns[LIMIT], r->workload->unit, r->ratio,
-		       r->least, r->most, goal, r->met ? "met" : "MISSED");
+		printf("%-17s %-19s %9.3f %9.3f  %-6s %7.2f %7.2f-%-7.2f %7s  %-7s %s\n",
+		       name_of(r), r->workload->name, r->ns[ENGINE], r->ns[LIMIT],
+		       r->workload->unit, r->ratio, r->least, r->most, seed, goal,
+		       r->met ? "met" : "MISSED");
 		met += r->met;
 	}
 	printf("\n%u of %u goals met\n", met, n);
@@ -55,11 +58,11 @@ bool report_csv(const char *path, const struct result *r, unsigned n)
 	if (!f)
 		return false;
 	fprintf(f,
-		"format,workload,unit,ns,limit_ns,ratio,ratio_10,ratio_90,value,goal,met,rounds\n");
+		"format,workload,unit,ns,limit_ns,ratio,ratio_10,ratio_90,to_seed,value,goal,met,rounds\n");
 	for (unsigned i = 0; i < n; i++, r++)
-		fprintf(f, "%s,%s,%s,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.2f,%d,%u\n", name_of(r),
+		fprintf(f, "%s,%s,%s,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.2f,%d,%u\n", name_of(r),
 			r->workload->name, r->workload->unit, r->ns[ENGINE], r->ns[LIMIT], r->ratio,
-			r->least, r->most, r->value, r->target, r->met, r->rounds);
+			r->least, r->most, r->seed, r->value, r->target, r->met, r->rounds);
 	return finish(f, path);
 }
 
@@ -74,11 +77,11 @@ bool report_json(const char *path, const struct result *r, unsigned n)
 		fprintf(f,
 			"  {\"format\": \"%s\", \"workload\": \"%s\", \"what\": \"%s\", \"unit\": "
 			"\"%s\", \"limit\": \"%s\", \"ns\": %.4f, \"limit_ns\": %.4f, \"ratio\": %.4f, "
-			"\"ratio_10\": %.4f, \"ratio_90\": %.4f, \"value\": %.4f, \"goal\": %.2f, "
+			"\"ratio_10\": %.4f, \"ratio_90\": %.4f, \"to_seed\": %.4f, \"value\": %.4f, \"goal\": %.2f, "
 			"\"met\": %s, \"rounds\": %u}%s\n",
 			name_of(r), r->workload->name, r->workload->what, r->workload->unit,
 			r->workload->limit, r->ns[ENGINE], r->ns[LIMIT], r->ratio, r->least,
-			r->most, r->value, r->target, r->met ? "true" : "false", r->rounds,
+			r->most, r->seed, r->value, r->target, r->met ? "true" : "false", r->rounds,
 			i + 1 < n ? "," : "");
 	fprintf(f, "]\n");
 	return finish(f, path);

@@ -41,13 +41,27 @@ static void draw(uint64_t n, uint64_t step, bool shuffled)
 	}
 }
 
+/* Of the tables that the next workload opens: 0, or NEST_PT_SHARED. */
+static uint32_t mode;
+
+static double in_shared_mode(double (*run)(struct subject *s, enum side side, uint64_t *count),
+			     struct subject *s, enum side side, uint64_t *count)
+{
+	double ns;
+
+	mode = NEST_PT_SHARED;
+	ns = run(s, side, count);
+	mode = 0;
+	return ns;
+}
+
 /* ---- Whole ranges of smallest pages ---- */
 
 static double map_all(struct subject *s, enum side side, uint64_t *count, uint64_t size)
 {
 	double begin;
 
-	subject_open(s);
+	subject_open_mode(s, mode);
 	*count = size / s->page;
 	begin = now_ns();
 	if (side == ENGINE)
@@ -81,7 +95,7 @@ static double unmap_range(struct subject *s, enum side side, uint64_t *count)
 	const uint64_t size = whole_tables(s);
 	double begin;
 
-	subject_open(s);
+	subject_open_mode(s, mode);
 	*count = size / s->page;
 	map(s, 0, frames, size, NEST_MAP_NO_HUGE);
 	begin = now_ns();
@@ -97,7 +111,7 @@ static double protect_all(struct subject *s, enum side side, uint64_t *count, ui
 {
 	double begin;
 
-	subject_open(s);
+	subject_open_mode(s, mode);
 	*count = size / s->page;
 	map(s, 0, frames, size, NEST_MAP_NO_HUGE);
 	begin = now_ns();
@@ -183,85 +197,24 @@ static double map_fixed(struct subject *s, enum side side, uint64_t *count)
 	return few - (many - few) * ((double)SHORT / (LONG - SHORT));
 }
 
-/* ---- One page a call ---- */
+/* ---- One page a call, far apart ---- */
 
-enum where { IN_ORDER, SHUFFLED, FAR_APART };
-
-static double map_pages(struct subject *s, enum side side, uint64_t *count, enum where where)
+static double map_at_random(struct subject *s, enum side side, uint64_t *count)
 {
-	const uint64_t step = where == FAR_APART ? TIB / MOST_PAGES : s->page;
 	double begin;
 
 	subject_open(s);
 	*count = MOST_PAGES;
-	draw(MOST_PAGES, step, where != IN_ORDER);
+	draw(MOST_PAGES, TIB / MOST_PAGES, true);
 	for (unsigned i = 0; i < MOST_PAGES; i++)
-		order[i] += random_below(step / s->page) * s->page;
+		order[i] += random_below(TIB / MOST_PAGES / s->page) * s->page;
 	begin = now_ns();
 	if (side == ENGINE) {
 		for (unsigned i = 0; i < MOST_PAGES; i++)
 			map(s, order[i], order[i], s->page, 0);
 	} else {
-		WITH_GEO(s, limit_store, s, order, MOST_PAGES, s->leaf[0], true);
+		WITH_GEO(s, limit_store, s, order, MOST_PAGES, s->leaf[0]);
 	}
-	return now_ns() - begin;
-}
-
-static double map_in_order(struct subject *s, enum side side, uint64_t *count)
-{
-	return map_pages(s, side, count, IN_ORDER);
-}
-
-static double map_shuffled(struct subject *s, enum side side, uint64_t *count)
-{
-	return map_pages(s, side, count, SHUFFLED);
-}
-
-static double map_at_random(struct subject *s, enum side side, uint64_t *count)
-{
-	return map_pages(s, side, count, FAR_APART);
-}
-
-static double unmap_pages(struct subject *s, enum side side, uint64_t *count)
-{
-	double begin;
-
-	subject_open(s);
-	*count = MOST_PAGES;
-	draw(MOST_PAGES, s->page, false);
-	map(s, 0, frames, MOST_PAGES * s->page, NEST_MAP_NO_HUGE);
-	begin = now_ns();
-	if (side == ENGINE) {
-		for (unsigned i = 0; i < MOST_PAGES; i++)
-			must(nest_pt_unmap(&s->pt, order[i], s->page, 0, NULL), "unmap");
-	} else {
-		WITH_GEO(s, limit_store, s, order, MOST_PAGES, 0, false);
-	}
-	return now_ns() - begin;
-}
-
-static double query(struct subject *s, enum side side, uint64_t *count)
-{
-	uint64_t sum = 0;
-	double begin;
-
-	subject_open(s);
-	*count = MOST_PAGES;
-	draw(MOST_PAGES, s->page, true);
-	map(s, 0, frames, MOST_PAGES * s->page, NEST_MAP_NO_HUGE);
-	begin = now_ns();
-	if (side == ENGINE) {
-		for (unsigned i = 0; i < MOST_PAGES; i++) {
-			struct nest_mapping m;
-
-			must(nest_pt_query(&s->pt, order[i], &m), "query");
-			sum += m.pa;
-		}
-	} else {
-#define SUM(g, ...) sum = limit_query(g, __VA_ARGS__)
-		WITH_GEO(s, SUM, s, order, MOST_PAGES);
-	}
-	sink = sum;
 	return now_ns() - begin;
 }
 
@@ -306,7 +259,7 @@ static double split(struct subject *s, enum side side, uint64_t *count)
 	uint64_t span = (uint64_t)1 << s->info.page_shift << s->info.index_bits;
 	double begin;
 
-	subject_open(s);
+	subject_open_mode(s, mode);
 	/* Blocks of 512 MiB: as many as make the tables of the others. */
 	*count = s->info.index_bits > 9 ? TABLES / 16 : TABLES;
 	map(s, 0, frames, *count * span, NEST_MAP_MAX_LEVEL(1));
@@ -323,6 +276,16 @@ static double split(struct subject *s, enum side side, uint64_t *count)
 	}
 	return now_ns() - begin;
 }
+
+#define IN_SHARED_MODE(name)                                                                       \
+	static double name##_shared(struct subject *s, enum side side, uint64_t *count)            \
+	{                                                                                          \
+		return in_shared_mode(name, s, side, count);                                       \
+	}
+IN_SHARED_MODE(map_range)
+IN_SHARED_MODE(unmap_range)
+IN_SHARED_MODE(protect_range)
+IN_SHARED_MODE(split)
 
 /* ---- Against itself ---- */
 
@@ -448,56 +411,80 @@ static double grow_huge(struct subject *s, enum side side, uint64_t *count)
 		    (uint64_t)1 << (s->info.page_shift + s->info.index_bits * s->huge));
 }
 
+#define PAGE_LINE(name, what, fn, goal, seed, locks)                                               \
+	{ name, what, "page", "walk, look, store", goal, 0, 0, fn, false, seed, 0 },               \
+	{                                                                                          \
+		name "/sh", what ", shared mode", "page", "walk, look, store", goal, 0, 0,         \
+			fn##_shared, false, false, locks                                           \
+	}
+
 const struct workload workloads[] = {
+	PAGE_LINE("page-map", "map one page a call, in order", page_map, 1.5, true, 1),
+	PAGE_LINE("page-random", "map one page a call, at random, over tables", page_map_random,
+		  1.8, true, 1),
+	PAGE_LINE("page-first", "map the first page of a table", page_first, 1.3, true, 2),
+	PAGE_LINE("page-unmap", "unmap one page a call, in order", page_unmap, 2.5, true, 2),
+	PAGE_LINE("page-balloon", "unmap at random until nothing is left", page_balloon, 8.0, false,
+		  2),
+	PAGE_LINE("page-protect", "protect one page a call, at random", page_protect, 2.0, true, 1),
+	PAGE_LINE("page-translate", "translate in order", page_translate, 1.8, true, 0),
+	PAGE_LINE("page-translate-r", "translate at random", page_translate_random, 1.6, true, 0),
+	PAGE_LINE("page-query", "query at random", page_query, 2.5, false, 0),
+	PAGE_LINE("cursor-map", "by a cursor: map", cursor_map, 0.8, false, 1),
+	PAGE_LINE("cursor-unmap", "by a cursor: unmap", cursor_unmap, 0.8, false, 2),
+	PAGE_LINE("cursor-translate", "by a cursor: translate", cursor_translate, 0.8, false, 0),
+	PAGE_LINE("frames", "map 512 scattered frames a call", frames_list, 0.4, false, 1),
 	{ "map-1g", "map 1 GiB of smallest pages, one call", "page", "L1: fill the tables", 1.3, 0,
-	  0, map_range, false },
+	  0, map_range, false, false, 0 },
 	{ "map-256", "map 256 pages into a table that is there", "entry", "fill", 0, 1.0, 0,
-	  map_entry, false },
-	{ "map-fixed", "the fixed part of that", "call", "walk", 0, 30, 0, map_fixed, false },
-	{ "map-pages", "map 262,144 pages, one a call, in order", "page", "L3: walk and store", 1.5,
-	  0, 0, map_in_order, false },
-	{ "map-shuffled", "the same, shuffled", "page", "L3: walk and store", 1.3, 0, 0,
-	  map_shuffled, false },
-	{ "map-random", "as many at random in 1 TiB", "page", "L3: walk and store", 1.3, 0, 0,
-	  map_at_random, true },
+	  map_entry, false, false, 0 },
+	{ "map-fixed", "the fixed part of that", "call", "walk", 0, 30, 0, map_fixed, false, false,
+	  0 },
+	{ "map-random", "map 262,144 pages at random in 1 TiB, one a call", "page",
+	  "L3: walk and store", 1.3, 0, 0, map_at_random, true, false, 0 },
 	{ "unmap-1g", "unmap 512 tables of smallest pages, one call", "page", "L5: free the tables",
-	  1.5, 0, 0, unmap_range, false },
-	{ "unmap-pages", "unmap 262,144 pages, one a call", "page", "L3: walk and store", 1.5, 0, 0,
-	  unmap_pages, false },
+	  1.5, 0, 0, unmap_range, false, false, 0 },
 	{ "protect-1g", "protect 1 GiB of smallest pages, one call", "page", "L4: load and store",
-	  1.3, 0, 0, protect_range, false },
-	{ "query", "query at random", "page", "L2: walk", 1.2, 0, 0, query, false },
+	  1.3, 0, 0, protect_range, false, false, 0 },
 	{ "map-huge", "map 512 GiB of pages of up to 1 GiB", "entry", "store, allocate", 1.3, 0, 0,
-	  map_huge, false },
+	  map_huge, false, false, 0 },
 	{ "map-off", "map 64 GiB off by a page: every size", "entry", "store, allocate", 1.3, 0, 0,
-	  map_off, false },
+	  map_off, false, false, 0 },
 	{ "split", "one page out of each of 512 large pages", "split", "fill, allocate", 1.3, 0, 0,
-	  split, false },
+	  split, false, false, 0 },
 	{ "map-groups", "map 1 GiB in contiguous groups", "page", "without groups", 1.0, 0,
-	  NEST_FEAT_CONTIG, map_groups, false },
+	  NEST_FEAT_CONTIG, map_groups, false, false, 0 },
 	{ "unmap-groups", "unmap 1 GiB less a page, in groups", "page", "without groups", 1.0, 0,
-	  NEST_FEAT_CONTIG, unmap_groups, false },
+	  NEST_FEAT_CONTIG, unmap_groups, false, false, 0 },
 	{ "destroy", "destroy 512 tables of smallest pages", "page", "L5: free the tables", 1.5, 0,
-	  0, destroy, false },
+	  0, destroy, false, false, 0 },
 	{ "harvest", "harvest 1 GiB, 1 % dirty", "page", "scan the entries", 1.3, 0,
-	  NEST_FEAT_HW_AD, harvest, false },
+	  NEST_FEAT_HW_AD, harvest, false, false, 0 },
 	{ "map-1t", "map 1 TiB of smallest pages, one call", "page", "L1: fill the tables", 1.3, 0,
-	  0, map_large, true },
+	  0, map_large, true, false, 0 },
 	{ "protect-1t", "protect 1 TiB of smallest pages, one call", "page", "L4: load and store",
-	  1.3, 0, 0, protect_large, true },
+	  1.3, 0, 0, protect_large, true, false, 0 },
 	{ "grow-map", "map 1 TiB of smallest pages", "page", "1 GiB of them", 1.2, 0, 0, grow_map,
-	  true },
+	  true, false, 0 },
 	{ "grow-protect", "protect 1 TiB of smallest pages", "page", "1 GiB of them", 1.2, 0, 0,
-	  grow_protect, true },
+	  grow_protect, true, false, 0 },
 	{ "grow-unmap", "unmap 1 TiB of smallest pages", "page", "1 GiB of them", 1.2, 0, 0,
-	  grow_unmap, true },
+	  grow_unmap, true, false, 0 },
 	{ "grow-huge", "map up to 256 TiB of pages of up to 1 GiB", "entry", "a sixteenth of it",
-	  1.2, 0, 0, grow_huge, true },
+	  1.2, 0, 0, grow_huge, true, false, 0 },
+	{ "map-1g/sh", "map 1 GiB, one call, shared mode", "page", "L1: fill the tables", 1.0, 0, 0,
+	  map_range_shared, false, false, 1 },
+	{ "unmap-1g/sh", "unmap 512 tables, one call, shared mode", "page", "L5: free the tables",
+	  0, 10.0, 0, unmap_range_shared, false, false, 0 },
+	{ "protect-1g/sh", "protect 1 GiB, one call, shared mode", "page", "L4: load and store", 0,
+	  10.0, 0, protect_range_shared, false, false, 0 },
+	{ "split/sh", "one page out of each of 512, shared mode", "split", "fill, allocate", 2.6, 0,
+	  0, split_shared, false, false, 0 },
 	{ "shared-one", "shared mode: faults at random, 1 thread", "fault", "exclusive mode", 1.15,
-	  0, 0, shared_one, false },
+	  0, 0, shared_one, false, false, 0 },
 	{ "shared-apart", "by 2 threads, in subtrees of their own", "fault", "1 thread", 1 / 1.8, 0,
-	  0, shared_apart, false },
+	  0, shared_apart, false, false, 0 },
 	{ "shared-near", "by 2 threads, in one subtree", "fault", "1 thread", 1 / 1.4, 0, 0,
-	  shared_near, false },
+	  shared_near, false, false, 0 },
 };
 const unsigned nr_workloads = sizeof(workloads) / sizeof(*workloads);
