@@ -81,11 +81,15 @@ NEST_INLINE bool nest_is_page(const struct nest_fmt *f, const struct nest_pt *pt
 
 /* The flush of pages that stood in entries of level 0. */
 NEST_INLINE void nest_flush_pages(const struct nest_pt *pt, nest_ia_t ia, uint64_t size,
-				  bool leaf_only)
+				  bool leaf_only, bool writes_only)
 {
-	const struct nest_flush what = {
-		.ia = ia, .size = size, .vmid = pt->vmid, .level_mask = 1, .leaf_only = leaf_only
-	};
+	const struct nest_flush what = { .ia = ia,
+					 .size = size,
+					 .vmid = pt->vmid,
+					 .level_mask = 1,
+					 .leaf_only = leaf_only,
+					 .writes_only = writes_only,
+					 .pt = pt };
 
 	pt->host->tlb_flush(pt->ctx, &what);
 }
@@ -171,7 +175,8 @@ NEST_INLINE bool nest_map_entry(const struct nest_fmt *f, const struct nest_pt *
 	    !nest_put_page(f, pt, p, e, nest_memo_bits(memo) | f->pa_bits(0, pa)))
 		return false;
 	if (nest_fresh_flush(f, pt->features))
-		nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, nest_fresh_is_leaf(f, pt));
+		nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, nest_fresh_is_leaf(f, pt),
+				 false);
 	return true;
 }
 
@@ -201,7 +206,7 @@ NEST_INLINE bool nest_unmap_entry(const struct nest_fmt *f, struct nest_pt *pt, 
 	if (nest_is_alone(f, pt, off, p, 1) && !nest_has_others(pt, p, off))
 		return false;
 	nest_store_relaxed(p, pt->absent[0]);
-	nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true);
+	nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true, false);
 	return true;
 }
 
@@ -261,7 +266,8 @@ NEST_INLINE bool nest_protect_entry(const struct nest_fmt *f, struct nest_pt *pt
 		nest_store_relaxed(p, to);
 	else if (!nest_cas(p, &e, to))
 		return false;
-	nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true);
+	nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true,
+			 !(set | (clear & ~(NEST_W | NEST_DBM | NEST_DIRTY))));
 	return true;
 }
 
@@ -425,6 +431,7 @@ NEST_INLINE bool nest_cursor_unmaps(const struct nest_fmt *f, struct nest_cursor
 		    (nest_is_alone(f, c->pt, off, p, 1) && !nest_has_others(c->pt, p, off)))
 			return false;
 		nest_store_relaxed(p, c->pt->absent[0]);
+		gather->writes_only = false;
 		nest_gather_range(gather, off, off | nest_span_mask(f, 0), 0);
 	}
 	nest_cursor_step(f, c);
@@ -489,7 +496,7 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 	    n >> nest_contig_shift(f, features, 0))
 		return false;
 	/* What the gather holds of these pages may have to be flushed before. */
-	if (gather && (gather->pt != pt || gather->nr_ranges || gather->all))
+	if (gather && (gather->pt != pt || gather->nr_ranges || gather->all || gather->limit))
 		return false;
 	if (nest_walk(f, pt, off, &p, &e) || f->is_leaf(0, e))
 		return false;
@@ -511,10 +518,11 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 	}
 	nest_sync_entries(pt, p, n);
 	if (nest_fresh_flush(f, features)) {
-		if (gather && !nest_is_shared(pt))
+		if (gather && !nest_is_shared(pt)) {
+			gather->writes_only = false;
 			nest_gather_range(gather, off, off + size - 1, 0);
-		else
-			nest_flush_pages(pt, ia, size, nest_fresh_is_leaf(f, pt));
+		} else
+			nest_flush_pages(pt, ia, size, nest_fresh_is_leaf(f, pt), false);
 	}
 	return true;
 }
@@ -528,10 +536,10 @@ NEST_INLINE bool nest_unmap_few(const struct nest_fmt *f, struct nest_pt *pt, ne
 	nest_pte_t *p, e;
 	uint64_t off;
 
-	if ((flags & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) || !nest_is_few(f, pt, ia, size, &off) ||
+	if ((flags & ~(NEST_SKIP_HOLES | NEST_NO_SPLIT)) || !nest_is_few(f, pt, ia, size, &off) ||
 	    nest_is_shared(pt))
 		return false;
-	if (gather && (gather->pt != pt || gather->release))
+	if (gather && (gather->pt != pt || gather->release || gather->limit))
 		return false;
 	if (nest_walk(f, pt, off, &p, &e))
 		return false;
@@ -545,10 +553,11 @@ NEST_INLINE bool nest_unmap_few(const struct nest_fmt *f, struct nest_pt *pt, ne
 	for (uint64_t k = 0; k < n; k++)
 		nest_store_relaxed(&p[k], absent);
 	nest_sync_entries(pt, p, n);
-	if (gather)
+	if (gather) {
+		gather->writes_only = false;
 		nest_gather_range(gather, off, off + size - 1, 0);
-	else
-		nest_flush_pages(pt, ia, size, true);
+	} else
+		nest_flush_pages(pt, ia, size, true, false);
 	return true;
 }
 

@@ -253,6 +253,7 @@ int nest_pt_map_frames(struct nest_pt *pt, nest_ia_t ia, const nest_pa_t *frames
 		l.gather = &own;
 	}
 	err = map_list(&l);
+	l.gather->writes_only = false;
 	if (!gather || nest_is_shared(pt))
 		nest_gather_sync(l.gather);
 	return err;

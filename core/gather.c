@@ -16,9 +16,21 @@ void nest_gather_init(struct nest_gather *g, struct nest_pt *pt)
 	g->release = NULL;
 	g->release_ctx = NULL;
 	g->nr_ranges = g->nr_items = 0;
-	g->leaf_only = true;
+	g->leaf_only = g->writes_only = true;
 	g->all = false;
 	g->level_mask = 0;
+	g->limit = g->done = 0;
+}
+
+void nest_gather_limit(struct nest_gather *g, uint64_t entries)
+{
+	if (g)
+		g->limit = entries;
+}
+
+uint64_t nest_gather_done(const struct nest_gather *g)
+{
+	return g ? g->done : 0;
 }
 
 void nest_gather_on_release(struct nest_gather *g, nest_release_fn fn, void *ctx)
@@ -61,11 +73,15 @@ unsigned nest_pt_unsynced(const struct nest_pt *pt)
 }
 
 NEST_APART static void flush(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level_mask,
-			     bool leaf_only, bool all)
+			     bool leaf_only, bool all, bool writes_only)
 {
-	struct nest_flush what = { .level_mask = level_mask, .leaf_only = leaf_only, .all = all };
+	struct nest_flush what = { .level_mask = level_mask,
+				   .leaf_only = leaf_only,
+				   .all = all,
+				   .writes_only = writes_only,
+				   .vmid = pt->vmid,
+				   .pt = pt };
 
-	what.vmid = pt->vmid;
 	if (!all) {
 		what.ia = nest_off_to_ia(pt, first);
 		what.size = last - first + 1;
@@ -82,7 +98,8 @@ static uint8_t levels_up_to(unsigned level)
 void nest_flush_now(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level,
 		    bool leaf_only)
 {
-	flush(pt, first, last, leaf_only ? 1u << level : levels_up_to(level), leaf_only, false);
+	flush(pt, first, last, leaf_only ? 1u << level : levels_up_to(level), leaf_only, false,
+	      false);
 }
 
 static bool touch(uint64_t a_first, uint64_t a_last, uint64_t b_first, uint64_t b_last)
@@ -221,7 +238,7 @@ void nest_gather_sync(struct nest_gather *g)
 	note_emptied(g);
 	for (unsigned i = 0; i < (g->all ? 1u : g->nr_ranges); i++)
 		flush(g->pt, g->range[i].first, g->range[i].last, g->level_mask, g->leaf_only,
-		      g->all);
+		      g->all, g->writes_only);
 	for (unsigned i = 0; i < g->nr_items; i++) {
 		if (g->item[i].kind == REPORT)
 			report_leaves(g, &g->item[i]);
@@ -232,7 +249,7 @@ void nest_gather_sync(struct nest_gather *g)
 					      g->item[i].level, g->item[i].ia);
 	}
 	g->nr_ranges = g->nr_items = 0;
-	g->leaf_only = true;
+	g->leaf_only = g->writes_only = true;
 	g->all = false;
 	g->level_mask = 0;
 }

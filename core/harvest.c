@@ -200,7 +200,8 @@ int nest_operate_harvest(struct nest_pt *pt, const struct nest_request *rq)
 	const nest_attr_t other = rq->clear ^ (NEST_ACCESSED | NEST_DIRTY);
 	struct harvest h = { .pt = pt, .rq = rq, .clean = pt->absent[0] };
 
-	if (!status_bits(pt, rq->clear))
+	if (((rq->clear & NEST_DIRTY) && !status_bits(pt, NEST_DIRTY)) ||
+	    ((rq->clear & NEST_ACCESSED) && !status_bits(pt, NEST_ACCESSED)))
 		return NEST_E_UNSUPPORTED;
 	if (!(rq->flags & NEST_HARVEST_KEEP) && nest_range_is_borrowed(pt, rq))
 		return NEST_E_DENIED;

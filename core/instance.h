@@ -146,8 +146,7 @@ static int NEST_FN(pt_unmap)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, ui
 			     struct nest_gather *gather)
 {
 	if (!gather && size == NEST_BIT((NEST_DESC).page_shift) &&
-	    !(flags & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) &&
-	    nest_fast_unmap(&(NEST_DESC), pt, ia))
+	    !(flags & ~(NEST_SKIP_HOLES | NEST_NO_SPLIT)) && nest_fast_unmap(&(NEST_DESC), pt, ia))
 		return NEST_OK;
 	return NEST_FN(unmap_any)(pt, ia, size, flags, gather);
 }
@@ -156,7 +155,7 @@ static int NEST_FN(pt_protect)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, 
 			       nest_attr_t clear, uint32_t flags, struct nest_gather *gather)
 {
 	if (!gather && size == NEST_BIT((NEST_DESC).page_shift) &&
-	    !(flags & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT)) &&
+	    !(flags & ~(NEST_SKIP_HOLES | NEST_NO_SPLIT)) &&
 	    nest_fast_protect(&(NEST_DESC), pt, ia, set, clear))
 		return NEST_OK;
 	return nest_protect_any(pt, ia, size, set, clear, flags, gather);

@@ -41,7 +41,7 @@ int nest_query_any(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *
 void nest_drop_any(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item,
 		   nest_pa_t table, unsigned level, uint64_t off);
 int nest_operate_merge(struct nest_pt *pt, const struct nest_request *rq);
-/* Tell and clear rq->clear, one of NEST_ACCESSED and NEST_DIRTY (harvest.c). */
+/* Tell and clear rq->clear: NEST_ACCESSED, NEST_DIRTY or both (harvest.c). */
 int nest_operate_harvest(struct nest_pt *pt, const struct nest_request *rq);
 /* Does the range touch root entries that another table owns? (share.c) */
 bool nest_range_is_borrowed(const struct nest_pt *pt, const struct nest_request *rq);

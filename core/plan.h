@@ -74,7 +74,7 @@ NEST_INLINE int nest_plan_hole(const struct nest_fmt *f, const struct nest_job *
 {
 	const struct nest_request *rq = job->rq;
 
-	if ((nest_op_removes(op) || op == NEST_OP_PROTECT) && !(rq->flags & NEST_UNMAP_SPARSE))
+	if ((nest_op_removes(op) || op == NEST_OP_PROTECT) && !(rq->flags & NEST_SKIP_HOLES))
 		return NEST_E_NOTMAPPED;
 	if (op == NEST_OP_MAP && (rq->flags & NEST_MAP_KEEP_MARKS) &&
 	    nest_kind(f, job->pt, level, e) == NEST_PTE_MARK)
@@ -101,7 +101,7 @@ NEST_INLINE int nest_plan_pages(const struct nest_fmt *f, struct nest_job *job, 
 		return leaf ? NEST_E_MAPPED : NEST_OK;
 	}
 	if (!NEST_SMALL && op == NEST_OP_UNMAP &&
-	    !(rq->flags & (NEST_UNMAP_SPARSE | NEST_NO_SPLIT))) {
+	    !(rq->flags & (NEST_SKIP_HOLES | NEST_NO_SPLIT))) {
 		bool leaf = true;
 
 		for (uint64_t k = 0; k < n; k++)
@@ -139,9 +139,9 @@ NEST_INLINE bool nest_plan_skips(const struct nest_job *job, enum nest_op op, un
 	const struct nest_request *rq = job->rq;
 
 	if (op == NEST_OP_UNMAP)
-		return (rq->flags & NEST_UNMAP_SPARSE) != 0;
+		return (rq->flags & NEST_SKIP_HOLES) != 0;
 	if (op == NEST_OP_REVOKE)
-		return (rq->flags & NEST_UNMAP_SPARSE) != 0 && level <= rq->cap;
+		return (rq->flags & NEST_SKIP_HOLES) != 0 && level <= rq->cap;
 	return op == NEST_OP_MAP && (rq->flags & NEST_MAP_REPLACE) != 0 && level <= rq->cap;
 }
 

@@ -9,7 +9,7 @@ enum { LEVEL_FIELD = 0xf, LEVEL_FIELD_MAX = NEST_MAX_LEVELS };
 enum {
 	MAP_FLAGS = LEVEL_FIELD | (int)NEST_MAP_REPLACE | (int)NEST_MAP_SKIP_MAPPED |
 		    (int)NEST_MAP_KEEP_MARKS | (int)NEST_MAP_ATOMIC | (int)NEST_NO_SPLIT,
-	CHANGE_FLAGS = (int)NEST_UNMAP_SPARSE | (int)NEST_NO_SPLIT
+	CHANGE_FLAGS = (int)NEST_SKIP_HOLES | (int)NEST_NO_SPLIT
 };
 
 NEST_APART int nest_check_attr(const struct nest_pt *pt, nest_attr_t attr)
@@ -36,8 +36,142 @@ static int begin(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags
 	*rq = (struct nest_request){ .flags = flags, .gather = gather };
 	if (!nest_is_live(pt) || (gather && gather->pt != pt))
 		return NEST_E_INVAL;
+	if (gather)
+		gather->done = 0;
 	rq->cap = pt->top;
 	return nest_range(pt, ia, size, &rq->first, &rq->last);
+}
+
+/* ---- Calls that stop after so many entries ---- */
+
+/* The largest page or group that a merge can make, less one. */
+static uint64_t merge_mask(const struct nest_pt *pt)
+{
+	const struct nest_fmt *f = nest_fmt_of(pt);
+	unsigned cs = nest_contig_shift(f, pt->features, pt->max_leaf);
+
+	return ((nest_span_mask(f, pt->max_leaf) + 1) << cs) - 1;
+}
+
+/* Where a map or mark of `budget` entries ends, or before, if larger ones begin there. */
+static uint64_t map_end(const struct nest_pt *pt, const struct nest_request *rq, uint64_t budget,
+			uint64_t end)
+{
+	const struct nest_fmt *f = nest_fmt_of(pt);
+	unsigned level = rq->cap, cs;
+	uint64_t limit, unit;
+
+	while (level && ((rq->first & nest_span_mask(f, level)) ||
+			 rq->last - rq->first < nest_span_mask(f, level)))
+		level--;
+	cs = rq->groups ? nest_contig_shift(f, pt->features, level) : 0;
+	unit = ((nest_span_mask(f, level) + 1) << cs) - 1;
+	limit = rq->last - rq->first;
+	if (limit >> nest_shift(f, level) >= budget)
+		limit = (budget << nest_shift(f, level)) - 1;
+	limit += rq->first;
+	end = (end < limit ? end : limit) | unit;
+	if (level < rq->cap && end > (rq->first | nest_span_mask(f, level + 1)))
+		end = rq->first | nest_span_mask(f, level + 1);
+	return end;
+}
+
+/* Bytes that a word of the bitmap tells of. */
+static uint64_t word_span(const struct nest_pt *pt)
+{
+	return 64 * nest_table_size(pt);
+}
+
+/*
+ * Whole words of the bitmap, and all of the page, block or group in which they end: of one that is
+ * taken in part each part is told, but none could be made clean. NEST_E_BUSY.
+ */
+static int harvest_end(struct nest_pt *pt, struct nest_request *rq, uint64_t end)
+{
+	uint64_t one = 1;
+	int err;
+
+	end = rq->first + ((end - rq->first) | (word_span(pt) - 1));
+	if (end >= rq->last)
+		return NEST_OK;
+	err = nest_walk_range(pt, end, rq->last, 0, NULL, &one, &end);
+	if (err == NEST_E_AGAIN)
+		rq->last = end;
+	return err == NEST_E_BUSY ? err : NEST_OK;
+}
+
+/*
+ * Cut the request down to its first `budget` entries or so, at a place where the one-shot would end
+ * a page or group too. NEST_E_BUSY.
+ */
+static int cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget)
+{
+	const struct nest_fmt *f = nest_fmt_of(pt);
+	uint64_t end = rq->last, most = budget;
+	int err = nest_walk_range(pt, rq->first, rq->last, 0, NULL, &most, &end);
+
+	if (err == NEST_E_BUSY)
+		return err;
+	if (err == NEST_OK)
+		end = rq->last;
+	switch (rq->op) {
+	case NEST_OP_MAP:
+	case NEST_OP_MARK:
+		end = map_end(pt, rq, budget, end);
+		break;
+	case NEST_OP_SPLIT:
+		/* What comes into being counts, not what is there. */
+		if ((end - rq->first) >> nest_shift(f, rq->cap) >= budget)
+			end = (rq->first + (budget << nest_shift(f, rq->cap)) - 1) |
+			      nest_span_mask(f, rq->cap);
+		break;
+	case NEST_OP_MERGE:
+		end |= merge_mask(pt);
+		break;
+	case NEST_OP_HARVEST:
+		return harvest_end(pt, rq, end);
+	default:
+		break;
+	}
+	if (end < rq->last)
+		rq->last = end;
+	return NEST_OK;
+}
+
+/*
+ * Do what the gather's limit allows. NEST_E_AGAIN: there is more to do; the gather says how much is
+ * done.
+ */
+static int run_limited(struct nest_pt *pt, nest_operation operation, struct nest_request *rq)
+{
+	struct nest_gather *g = rq->gather;
+	const uint64_t all = rq->last;
+	int err = cut(pt, rq, g->limit);
+
+	if (!err) {
+		rq->done = &g->done;
+		err = operation(pt, rq);
+	}
+	if (err)
+		return err;
+	g->done = rq->last - rq->first + 1;
+	if (rq->last == all)
+		return NEST_OK;
+	/* The next step begins with a word, though this one may have gone further. */
+	if (rq->op == NEST_OP_HARVEST)
+		g->done &= ~(word_span(pt) - 1);
+	return NEST_E_AGAIN;
+}
+
+/* ---- Running a request ---- */
+
+/* Does the call do nothing but take rights to write, or dirty, away? */
+static bool takes_writes_only(const struct nest_request *rq)
+{
+	const nest_attr_t writes = NEST_W | NEST_DBM | NEST_DIRTY;
+
+	return (rq->op == NEST_OP_PROTECT || rq->op == NEST_OP_HARVEST) && !rq->set &&
+	       !(rq->clear & ~writes);
 }
 
 /*
@@ -49,14 +183,14 @@ NEST_APART static int run(struct nest_pt *pt, nest_operation operation, struct n
 	struct nest_gather own;
 	int err;
 
-	if (rq->gather && !nest_is_shared(pt))
-		return operation(pt, rq);
 	if (!rq->gather) {
 		nest_gather_init(&own, pt);
 		rq->gather = &own;
 	}
-	err = operation(pt, rq);
-	nest_gather_sync(rq->gather);
+	rq->gather->writes_only &= takes_writes_only(rq);
+	err = rq->gather->limit ? run_limited(pt, operation, rq) : operation(pt, rq);
+	if (rq->gather == &own || nest_is_shared(pt))
+		nest_gather_sync(rq->gather);
 	return err;
 }
 
@@ -231,7 +365,8 @@ static int harvest_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest
 {
 	int err = begin(pt, ia, size, flags, gather, rq);
 
-	if (err == NEST_E_INVAL || (flags & ~NEST_HARVEST_KEEP))
+	if (err == NEST_E_INVAL || (flags & ~NEST_HARVEST_KEEP) || !which ||
+	    (which & ~(NEST_DIRTY | NEST_ACCESSED)))
 		return NEST_E_INVAL;
 	rq->op = NEST_OP_HARVEST;
 	rq->clear = which;
@@ -239,20 +374,11 @@ static int harvest_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest
 	return err;
 }
 
-int nest_pt_harvest_dirty(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
-			  uint32_t flags, struct nest_gather *gather)
+int nest_pt_harvest(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t which,
+		    uint64_t *bitmap, uint32_t flags, struct nest_gather *gather)
 {
 	struct nest_request rq;
-	int err = harvest_request(pt, ia, size, NEST_DIRTY, bitmap, flags, gather, &rq);
-
-	return err ? err : run(pt, nest_operate_harvest, &rq);
-}
-
-int nest_pt_age(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap, uint32_t flags,
-		struct nest_gather *gather)
-{
-	struct nest_request rq;
-	int err = harvest_request(pt, ia, size, NEST_ACCESSED, bitmap, flags, gather, &rq);
+	int err = harvest_request(pt, ia, size, which, bitmap, flags, gather, &rq);
 
 	return err ? err : run(pt, nest_operate_harvest, &rq);
 }
@@ -293,7 +419,7 @@ int nest_pt_revoke(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t val
 int nest_pt_unmark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather)
 {
 	struct nest_request rq;
-	int err = begin(pt, ia, size, NEST_UNMAP_SPARSE, gather, &rq);
+	int err = begin(pt, ia, size, NEST_SKIP_HOLES, gather, &rq);
 
 	rq.op = NEST_OP_UNMARK;
 	return err ? err : run(pt, operate_other, &rq);
@@ -311,7 +437,7 @@ int nest_pt_mark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value
 static int split_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned level,
 			 struct nest_gather *gather, struct nest_request *rq)
 {
-	int err = begin(pt, ia, size, NEST_UNMAP_SPARSE, gather, rq);
+	int err = begin(pt, ia, size, NEST_SKIP_HOLES, gather, rq);
 
 	if (err)
 		return err;
@@ -355,8 +481,8 @@ int nest_pt_query(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *o
 	return nest_ops(pt)->query(pt, ia, out);
 }
 
-int nest_pt_walk_flags(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
-		       nest_visit_fn fn, void *ctx)
+int nest_pt_walk(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		 nest_visit_fn fn, void *ctx)
 {
 	uint64_t first, last;
 	int err;
@@ -365,11 +491,6 @@ int nest_pt_walk_flags(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, ui
 		return NEST_E_INVAL;
 	err = nest_range(pt, ia, size, &first, &last);
 	return err ? err : nest_walk_range(pt, first, last, flags, fn, ctx, NULL);
-}
-
-int nest_pt_walk(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_visit_fn fn, void *ctx)
-{
-	return nest_pt_walk_flags(pt, ia, size, 0, fn, ctx);
 }
 
 /* The largest level at which unmap or protect may have to split an entry. */
@@ -397,205 +518,8 @@ int nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, ui
 		return err;
 	level = pt->top;
 	/* Otherwise it may be a map, which in the worst case needs smallest pages everywhere. */
-	if (flags & NEST_UNMAP_SPARSE)
+	if (flags & NEST_SKIP_HOLES)
 		level = cap = split_level(pt, flags);
 	*tables = nest_tables_below(nest_fmt_of(pt), level, first, last, cap);
 	return NEST_OK;
-}
-
-/* ---- Resumable forms ---- */
-
-/* The largest page or group that a merge can make, less one. */
-static uint64_t merge_mask(const struct nest_pt *pt)
-{
-	const struct nest_fmt *f = nest_fmt_of(pt);
-	unsigned cs = nest_contig_shift(f, pt->features, pt->max_leaf);
-
-	return ((nest_span_mask(f, pt->max_leaf) + 1) << cs) - 1;
-}
-
-/* Where a map or mark of `budget` entries ends, or before, if larger ones begin there. */
-static uint64_t map_end(const struct nest_pt *pt, const struct nest_request *rq, uint64_t budget,
-			uint64_t end)
-{
-	const struct nest_fmt *f = nest_fmt_of(pt);
-	unsigned level = rq->cap, cs;
-	uint64_t limit, unit;
-
-	while (level && ((rq->first & nest_span_mask(f, level)) ||
-			 rq->last - rq->first < nest_span_mask(f, level)))
-		level--;
-	cs = rq->groups ? nest_contig_shift(f, pt->features, level) : 0;
-	unit = ((nest_span_mask(f, level) + 1) << cs) - 1;
-	limit = rq->last - rq->first;
-	if (limit >> nest_shift(f, level) >= budget)
-		limit = (budget << nest_shift(f, level)) - 1;
-	limit += rq->first;
-	end = (end < limit ? end : limit) | unit;
-	if (level < rq->cap && end > (rq->first | nest_span_mask(f, level + 1)))
-		end = rq->first | nest_span_mask(f, level + 1);
-	return end;
-}
-
-/* Bytes that a word of the bitmap tells of. */
-static uint64_t word_span(const struct nest_pt *pt)
-{
-	return 64 * nest_table_size(pt);
-}
-
-/*
- * Whole words of the bitmap, and all of the page, block or group in which they end: of one that is
- * taken in part each part is told, but none could be made clean. NEST_E_BUSY.
- */
-static int harvest_end(struct nest_pt *pt, struct nest_request *rq, uint64_t end)
-{
-	uint64_t one = 1;
-	int err;
-
-	end = rq->first + ((end - rq->first) | (word_span(pt) - 1));
-	if (end >= rq->last)
-		return NEST_OK;
-	err = nest_walk_range(pt, end, rq->last, 0, NULL, &one, &end);
-	if (err == NEST_E_AGAIN)
-		rq->last = end;
-	return err == NEST_E_BUSY ? err : NEST_OK;
-}
-
-/*
- * Cut the request down to its first `budget` entries or so, at a place where the one-shot would end
- * a page or group too. NEST_E_BUSY.
- */
-static int cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget)
-{
-	const struct nest_fmt *f = nest_fmt_of(pt);
-	uint64_t end = rq->last, most = budget;
-	int err = nest_walk_range(pt, rq->first, rq->last, 0, NULL, &most, &end);
-
-	if (err == NEST_E_BUSY)
-		return err;
-	if (err == NEST_OK)
-		end = rq->last;
-	switch (rq->op) {
-	case NEST_OP_MAP:
-	case NEST_OP_MARK:
-		end = map_end(pt, rq, budget, end);
-		break;
-	case NEST_OP_SPLIT:
-		/* What comes into being counts, not what is there. */
-		if ((end - rq->first) >> nest_shift(f, rq->cap) >= budget)
-			end = (rq->first + (budget << nest_shift(f, rq->cap)) - 1) |
-			      nest_span_mask(f, rq->cap);
-		break;
-	case NEST_OP_MERGE:
-		end |= merge_mask(pt);
-		break;
-	case NEST_OP_HARVEST:
-		return harvest_end(pt, rq, end);
-	default:
-		break;
-	}
-	if (end < rq->last)
-		rq->last = end;
-	return NEST_OK;
-}
-
-/* A step of the request, which is sound if `err` is NEST_OK. */
-static int run_some(struct nest_pt *pt, nest_operation operation, struct nest_request *rq, int err,
-		    uint64_t budget, uint64_t *done)
-{
-	uint64_t all = rq->last;
-
-	if (!done || !budget)
-		return NEST_E_INVAL;
-	*done = 0;
-	if (!err)
-		err = cut(pt, rq, budget);
-	if (err)
-		return err;
-	rq->done = done;
-	err = run(pt, operation, rq);
-	if (err)
-		return err;
-	*done = rq->last - rq->first + 1;
-	if (rq->last == all)
-		return NEST_OK;
-	/* The next step begins with a word, though this one may have gone further. */
-	if (rq->op == NEST_OP_HARVEST)
-		*done &= ~(word_span(pt) - 1);
-	return NEST_E_AGAIN;
-}
-
-int nest_pt_map_some(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
-		     nest_attr_t attr, uint32_t flags, struct nest_gather *gather, uint64_t budget,
-		     uint64_t *done)
-{
-	struct nest_request rq;
-	int err = map_request(pt, ia, pa, size, attr, flags, gather, &rq);
-
-	return run_some(pt, operate_map, &rq, err, budget, done);
-}
-
-int nest_pt_unmap_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
-		       struct nest_gather *gather, uint64_t budget, uint64_t *done)
-{
-	struct nest_request rq;
-	int err = unmap_request(pt, ia, size, flags, gather, &rq);
-
-	return run_some(pt, operate_unmap, &rq, err, budget, done);
-}
-
-int nest_pt_protect_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
-			 nest_attr_t clear, uint32_t flags, struct nest_gather *gather,
-			 uint64_t budget, uint64_t *done)
-{
-	struct nest_request rq;
-	int err = protect_request(pt, ia, size, set, clear, flags, gather, &rq);
-
-	return run_some(pt, operate_protect, &rq, err, budget, done);
-}
-
-int nest_pt_mark_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
-		      struct nest_gather *gather, uint64_t budget, uint64_t *done)
-{
-	struct nest_request rq;
-	int err = mark_request(pt, ia, size, value, gather, &rq);
-
-	return run_some(pt, operate_other, &rq, err, budget, done);
-}
-
-int nest_pt_split_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned level,
-		       struct nest_gather *gather, uint64_t budget, uint64_t *done)
-{
-	struct nest_request rq;
-	int err = split_request(pt, ia, size, level, gather, &rq);
-
-	return run_some(pt, operate_other, &rq, err, budget, done);
-}
-
-int nest_pt_merge_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather,
-		       uint64_t budget, uint64_t *done)
-{
-	struct nest_request rq;
-	int err = merge_request(pt, ia, size, gather, &rq);
-
-	return run_some(pt, nest_operate_merge, &rq, err, budget, done);
-}
-
-int nest_pt_harvest_dirty_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
-			       uint32_t flags, struct nest_gather *gather, uint64_t budget,
-			       uint64_t *done)
-{
-	struct nest_request rq;
-	int err = harvest_request(pt, ia, size, NEST_DIRTY, bitmap, flags, gather, &rq);
-
-	return run_some(pt, nest_operate_harvest, &rq, err, budget, done);
-}
-
-int nest_pt_age_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
-		     uint32_t flags, struct nest_gather *gather, uint64_t budget, uint64_t *done)
-{
-	struct nest_request rq;
-	int err = harvest_request(pt, ia, size, NEST_ACCESSED, bitmap, flags, gather, &rq);
-
-	return run_some(pt, nest_operate_harvest, &rq, err, budget, done);
 }

@@ -229,3 +229,8 @@ void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid)
 	if (nest_is_live(pt))
 		pt->vmid = vmid;
 }
+
+uint32_t nest_pt_vmid(const struct nest_pt *pt)
+{
+	return nest_is_live(pt) ? pt->vmid : 0;
+}

@@ -162,6 +162,7 @@ int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64
 	to = nest_va(dst, dst->root);
 	from = nest_va(src, src->root);
 	nest_gather_init(&g, src);
+	g.writes_only = false;
 	for (uint64_t i = a; i <= b; i++) {
 		if (nest_kind(nest_fmt_of(src), src, src->top, nest_load(&from[i])) !=
 		    NEST_PTE_TABLE)

@@ -435,7 +435,7 @@ static int do_hole(struct shared *s, struct place *at, bool mark)
 	if (rq->op == NEST_OP_MAP && mark && (rq->flags & NEST_MAP_KEEP_MARKS))
 		return NEST_E_MAPPED;
 	/* A split is sparse. */
-	if (rq->op != NEST_OP_MAP && rq->op != NEST_OP_MARK && !(rq->flags & NEST_UNMAP_SPARSE))
+	if (rq->op != NEST_OP_MAP && rq->op != NEST_OP_MARK && !(rq->flags & NEST_SKIP_HOLES))
 		return NEST_E_NOTMAPPED;
 	if (rq->op == NEST_OP_MAP || nest_op_marks(rq->op)) {
 		if (!whole || at->level > rq->cap)
@@ -541,7 +541,8 @@ bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, nest_ia_t i
 					 .size = nest_table_size(pt),
 					 .vmid = pt->vmid,
 					 .level_mask = 1,
-					 .leaf_only = true };
+					 .leaf_only = true,
+					 .pt = pt };
 
 	if (!nest_cas(p, &e, pt->busy[0]))
 		return false;

@@ -259,7 +259,7 @@ static void give_back_released(void *ctx, const struct nest_mapping *leaf)
 
 void nest_vm_destroy(struct nest_vm *vm)
 {
-	struct nest_flush all = { .all = true };
+	struct nest_flush all = { .all = true, .pt = &vm->pt };
 
 	if (!nest_vm_is_live(vm))
 		return;
@@ -271,7 +271,7 @@ void nest_vm_destroy(struct nest_vm *vm)
 		struct nest_vm_region *r = &vm->regions[i];
 
 		if (r->backing.get && r->backing.put)
-			(void)nest_pt_walk(&vm->pt, r->gpa, r->size, give_back, r);
+			(void)nest_pt_walk(&vm->pt, r->gpa, r->size, 0, give_back, r);
 	}
 	vm->nr_regions = 0;
 	nest_pt_destroy(&vm->pt);
@@ -313,7 +313,7 @@ static int note_first(void *ctx, const struct nest_mapping *m)
 int nest_vm_find(const struct nest_vm *vm, nest_ia_t gpa, uint64_t size, uint32_t flags,
 		 struct nest_mapping *found)
 {
-	int ret = nest_pt_walk_flags(&vm->pt, gpa, size, flags, note_first, found);
+	int ret = nest_pt_walk(&vm->pt, gpa, size, flags, note_first, found);
 
 	if (ret == 1)
 		return NEST_OK;
@@ -445,7 +445,7 @@ int nest_vm_release(struct nest_vm *vm, const struct nest_vm_region *r, nest_ia_
 	nest_gather_init(&gather, &vm->pt);
 	if (r->backing.get && r->backing.put)
 		nest_gather_on_release(&gather, give_back_released, (void *)(uintptr_t)r);
-	err = nest_pt_unmap(&vm->pt, gpa, size, NEST_UNMAP_SPARSE, &gather);
+	err = nest_pt_unmap(&vm->pt, gpa, size, NEST_SKIP_HOLES, &gather);
 	nest_gather_sync(&gather);
 	return err;
 }

@@ -44,52 +44,50 @@ static int reach(struct nest_vm *vm, nest_ia_t gpa, nest_attr_t access, struct n
 	return nest_vm_touch(vm, gpa, m, access);
 }
 
-/* One of `to` and `from` is set. */
-static int copy(struct nest_vm *vm, nest_ia_t gpa, uint8_t *to, const uint8_t *from, size_t len)
+/* One of `to` and `from` is set. *done: bytes copied, error or not. */
+static int copy(struct nest_vm *vm, nest_ia_t gpa, uint8_t *to, const uint8_t *from, size_t len,
+		size_t *done)
 {
-	uint64_t done = 0;
-
+	*done = 0;
 	if (!nest_vm_is_live(vm))
 		return NEST_E_INVAL;
-	vm->copied = 0;
 	if (!len)
 		return NEST_OK;
 	if (!to && !from)
 		return NEST_E_INVAL;
 	if (gpa + (len - 1) < gpa || (gpa + (len - 1)) >> vm->pt.ia_bits)
 		return NEST_E_RANGE;
-	while (done < len) {
+	while (*done < len) {
 		struct nest_mapping m;
-		int err = reach(vm, gpa + done, to ? NEST_R : NEST_W, &m);
+		int err = reach(vm, gpa + *done, to ? NEST_R : NEST_W, &m);
 		uint64_t n;
 		void *mem;
 
 		if (err)
 			return err;
-		n = m.size - ((gpa + done) & (m.size - 1));
-		if (n > len - done)
-			n = len - done;
+		n = m.size - ((gpa + *done) & (m.size - 1));
+		if (n > len - *done)
+			n = len - *done;
 		mem = nest_vm_host_ptr(vm, m.pa);
 		if (to)
-			__builtin_memcpy(&to[done], mem, (size_t)n);
+			__builtin_memcpy(&to[*done], mem, (size_t)n);
 		else
-			__builtin_memcpy(mem, &from[done], (size_t)n);
-		vm->copied = done += n;
+			__builtin_memcpy(mem, &from[*done], (size_t)n);
+		*done += (size_t)n;
 	}
 	return NEST_OK;
 }
 
-int nest_vm_read(struct nest_vm *vm, nest_ia_t gpa, void *buf, size_t len)
+int nest_vm_read(struct nest_vm *vm, nest_ia_t gpa, void *buf, size_t len, size_t *copied)
 {
-	return copy(vm, gpa, buf, NULL, len);
+	size_t own;
+
+	return copy(vm, gpa, buf, NULL, len, copied ? copied : &own);
 }
 
-int nest_vm_write(struct nest_vm *vm, nest_ia_t gpa, const void *buf, size_t len)
+int nest_vm_write(struct nest_vm *vm, nest_ia_t gpa, const void *buf, size_t len, size_t *copied)
 {
-	return copy(vm, gpa, NULL, buf, len);
-}
+	size_t own;
 
-uint64_t nest_vm_copied(const struct nest_vm *vm)
-{
-	return vm ? vm->copied : 0;
+	return copy(vm, gpa, NULL, buf, len, copied ? copied : &own);
 }

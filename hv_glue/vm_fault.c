@@ -137,7 +137,8 @@ static int refresh(struct nest_vm *vm, const struct nest_fault *fault, const str
 				    .size = m->size,
 				    .level_mask = 1u << m->level,
 				    .leaf_only = true,
-				    .vmid = vm->pt.vmid };
+				    .vmid = vm->pt.vmid,
+				    .pt = &vm->pt };
 
 	if (fault->kind != NEST_FAULT_TRANSLATION || vm->info.fresh_needs_flush)
 		vm->outer->tlb_flush(vm->outer_ctx, &stale);
@@ -261,7 +262,8 @@ static void flush_all(struct nest_vm *vm)
 {
 	const struct nest_flush all = { .all = true,
 					.level_mask = (1u << nest_pt_levels(&vm->pt)) - 1,
-					.vmid = vm->pt.vmid };
+					.vmid = vm->pt.vmid,
+					.pt = &vm->pt };
 
 	vm->outer->tlb_flush(vm->outer_ctx, &all);
 }

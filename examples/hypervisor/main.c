@@ -126,7 +126,7 @@ static void load(const struct nest_range *from, nest_ia_t gpa, const char *what)
 	struct nest_mapping m;
 
 	print("host: %s: %lu KiB to %lx\n", what, from->size >> 10, gpa);
-	check(nest_vm_write(&hv.vm, gpa, (const void *)from->base, from->size), what);
+	check(nest_vm_write(&hv.vm, gpa, (const void *)from->base, from->size, NULL), what);
 	/* The guest reads it with its caches off. */
 	for (nest_ia_t at = gpa; at < gpa + from->size; at = (at | (m.size - 1)) + 1) {
 		check(nest_vm_translate(&hv.vm, at, NEST_R, &m), what);

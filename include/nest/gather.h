@@ -31,9 +31,10 @@ struct nest_gather {
 	nest_release_fn release;
 	void *release_ctx;
 	uint8_t nr_ranges, nr_items;
-	bool leaf_only;
+	bool leaf_only, writes_only;
 	bool all;
 	uint8_t level_mask;
+	uint64_t limit, done; /* nest_gather_limit() */
 	struct {
 		uint64_t first, last;
 	} range[NEST_GATHER_RANGES];
@@ -61,6 +62,23 @@ void nest_gather_on_release(struct nest_gather *g, nest_release_fn fn, void *ctx
  * destroyed; a debug build of the library finds a gather that was forgotten (nest_pt_unsynced()).
  */
 void nest_gather_sync(struct nest_gather *g);
+
+/*
+ * Have every call on a range that is given this gather stop after about so many entries, at least
+ * one page, and return NEST_E_AGAIN; 0 (as after init): go on to the end. nest_gather_done() then
+ * tells the bytes that are finished: call again for the rest (ia + done, pa + done, size - done).
+ * NEST_OK: that was all of it.
+ *
+ * A step is all or nothing, as a call without a limit is. After any other error nothing is done,
+ * or, in shared mode, what was finished when another CPU came between. A merge goes by whole
+ * largest pages, so that it finds the same as without a limit. A harvest goes by whole words of the
+ * bitmap: the next step gets the bitmap from word done / page / 64 on. The page, block or group in
+ * which a step ends is told and made clean as a whole, so bits behind that may be set already: the
+ * bitmap is one for all of the range.
+ */
+void nest_gather_limit(struct nest_gather *g, uint64_t entries);
+/* Bytes that the last call with this gather has finished. NULL: 0. */
+uint64_t nest_gather_done(const struct nest_gather *g);
 
 #ifdef __cplusplus
 }

@@ -12,6 +12,8 @@
 extern "C" {
 #endif
 
+struct nest_pt;
+
 /* One TLB invalidation. */
 struct nest_flush {
 	nest_ia_t ia; /* first input address, page aligned (canonical where addresses are signed) */
@@ -21,6 +23,12 @@ struct nest_flush {
 	bool leaf_only;      /* no table was removed: walk caches of pointers may stay */
 	bool all;            /* everything under this VMID/ASID; ia and size say nothing */
 	uint32_t vmid;       /* VMID, VPID or ASID given with nest_pt_set_vmid() */
+	/*
+	 * Only rights to write, or dirty, were taken away (write protection, a harvest): what a
+	 * TLB still holds leads to the right frames, and reads may go on by it.
+	 */
+	bool writes_only;
+	const struct nest_pt *pt; /* the table; nest_pt_vmid() and the like may be called on it */
 };
 
 /*

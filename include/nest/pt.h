@@ -5,22 +5,21 @@
  * Exclusive mode, the default: the caller serialises every call that changes a table;
  * nest_pt_query() and nest_pt_walk() may run beside them when nest_host.defer is given.
  *
- * Shared mode (NEST_PT_SHARED): map, unmap, protect, mark, split, harvest, age, query and walk,
- * with their resumable forms, may run on any number of CPUs at once, without a lock.
- * nest_host.defer is required, its grace period covers every call (nest/epoch.h has one for those
- * who have no RCU), and every other callback must be fit for many CPUs. A page that is removed,
- * replaced, or changes its size is invalid until it has been flushed everywhere: a guest may fault
- * on it meanwhile and has to try again. Each entry changes by one atomic step. Calls that meet at
- * one entry go on one after the other: one retries, a bounded number of times, and then returns
- * NEST_E_BUSY: every call but init, destroy and the answers about geometry can. A range is not one
- * atomic step: if another CPU changes the same pages meanwhile, an error may come in the midst,
- * with the pages before it done (the resumable forms tell how many). A call for one smallest page
- * is done or not done, and so is a map of one larger page with NEST_MAP_ATOMIC. Without that flag a
- * larger page is mapped page by page, as a range, where a table stands when the call begins, also
- * an empty one; if a table comes there later, the call changes nothing and returns NEST_E_BUSY.
- * Every call syncs its gather before it returns. Tables stay: no block takes the place of one.
- * Contiguous groups (NEST_FEAT_CONTIG), merge, share and nest_pt_use_reserve() are for exclusive
- * mode.
+ * Shared mode (NEST_PT_SHARED): map, unmap, protect, mark, split, harvest, query and walk may run
+ * on any number of CPUs at once, without a lock. nest_host.defer is required, its grace period
+ * covers every call (nest/epoch.h has one for those who have no RCU), and every other callback must
+ * be fit for many CPUs. A page that is removed, replaced, or changes its size is invalid until it
+ * has been flushed everywhere: a guest may fault on it meanwhile and has to try again. Each entry
+ * changes by one atomic step. Calls that meet at one entry go on one after the other: one retries,
+ * a bounded number of times, and then returns NEST_E_BUSY: every call but init, destroy and the
+ * answers about geometry can. A range is not one atomic step: if another CPU changes the same pages
+ * meanwhile, an error may come in the midst, with the pages before it done (nest_gather_done()
+ * tells how many). A call for one smallest page is done or not done, and so is a map of one larger
+ * page with NEST_MAP_ATOMIC. Without that flag a larger page is mapped page by page, as a range,
+ * where a table stands when the call begins, also an empty one; if a table comes there later, the
+ * call changes nothing and returns NEST_E_BUSY. Every call syncs its gather before it returns.
+ * Tables stay: no block takes the place of one. Contiguous groups (NEST_FEAT_CONTIG), merge, share
+ * and nest_pt_use_reserve() are for exclusive mode.
  *
  * Every changing call is all or nothing: when it returns an error, no translation has changed and
  * no table has leaked. Where `gather` is NULL, what has to be flushed and freed is flushed and
@@ -85,7 +84,8 @@ struct nest_pt {
 	uint64_t nr_tables;
 	/* Attributes of smallest pages and the entry's bits (core/fast.h): as mapped; as told. */
 	uint64_t page_made, page_told;
-	/* The last change of attributes of a page: `set` and `clear`, its entry before and after. */
+	/* The last change of attributes of a page: `set` and `clear`, its entry before and after.
+	 */
 	uint64_t change, change_from, change_to;
 	/* For one page a call: the host's, bits that are not in an address, what may be skipped. */
 	uint64_t linear_offset, ia_outside, pa_outside;
@@ -150,6 +150,7 @@ unsigned nest_pt_levels(const struct nest_pt *pt);
 unsigned nest_pt_shift(const struct nest_pt *pt, unsigned level);
 /* The VMID, VPID or ASID that nest_flush.vmid tells; 0 after init. */
 void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid);
+uint32_t nest_pt_vmid(const struct nest_pt *pt); /* 0 for a table that is not live */
 
 /* clang-format off */
 /* Flags of map, protect and unmap. A call refuses flags that are not listed with it. */
@@ -160,7 +161,7 @@ void nest_pt_set_vmid(struct nest_pt *pt, uint32_t vmid);
 #define NEST_MAP_SKIP_MAPPED  ((uint32_t)1 << 5) /* what is there stays */
 #define NEST_MAP_KEEP_MARKS   ((uint32_t)1 << 9) /* a mark is in the way like a page */
 #define NEST_MAP_ATOMIC       ((uint32_t)1 << 8) /* one page or block, by one store, or nothing */
-#define NEST_UNMAP_SPARSE     ((uint32_t)1 << 6) /* holes are allowed */
+#define NEST_SKIP_HOLES     ((uint32_t)1 << 6) /* holes are allowed */
 #define NEST_NO_SPLIT         ((uint32_t)1 << 7) /* a partly covered larger page is NEST_E_HUGE */
 #define NEST_IF_SET           ((uint32_t)1 << 11) /* protect: only pages that have all of `clear` */
 /* clang-format on */
@@ -191,8 +192,8 @@ int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, n
 
 /*
  * Remove what is mapped in [ia, ia + size); exactly that, splitting larger pages at its ends. With
- * NEST_UNMAP_SPARSE holes are allowed and marks are removed too; without it a hole or mark is
- * NEST_E_NOTMAPPED. Tables that it empties are freed. Flags: NEST_UNMAP_SPARSE, NEST_NO_SPLIT.
+ * NEST_SKIP_HOLES holes are allowed and marks are removed too; without it a hole or mark is
+ * NEST_E_NOTMAPPED. Tables that it empties are freed. Flags: NEST_SKIP_HOLES, NEST_NO_SPLIT.
  * NEST_E_HUGE, NEST_E_DENIED (linked from another table), NEST_E_NOMEM (a split needs a table).
  */
 int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
@@ -225,7 +226,7 @@ int nest_pt_query(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *o
 /* 0 goes on; anything else stops the walk, which returns it (use positive numbers). */
 typedef int (*nest_visit_fn)(void *ctx, const struct nest_mapping *m);
 
-/* Flags of nest_pt_walk_flags(). */
+/* Flags of nest_pt_walk(). */
 #define NEST_WALK_TABLES ((uint32_t)1 << 0) /* tables too, each before what it holds */
 #define NEST_WALK_MARKS  ((uint32_t)1 << 1) /* marks too */
 
@@ -233,15 +234,13 @@ typedef int (*nest_visit_fn)(void *ctx, const struct nest_mapping *m);
  * Visit every leaf that overlaps the range, in order of address, whole (a page that begins before
  * the range is told from its beginning). The visitor must not change the table.
  */
-int nest_pt_walk(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_visit_fn fn,
-		 void *ctx);
-int nest_pt_walk_flags(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
-		       nest_visit_fn fn, void *ctx);
+int nest_pt_walk(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
+		 nest_visit_fn fn, void *ctx);
 
 /*
  * Put a mark of `value` (0..NEST_MARK_MAX) on every page of the range: not present, and a query
  * tells the value. Marks and holes are overwritten; NEST_E_MAPPED if anything is mapped.
- * NEST_E_RANGE, NEST_E_NOMEM, NEST_E_DENIED. nest_pt_unmap(NEST_UNMAP_SPARSE) and nest_pt_unmark()
+ * NEST_E_RANGE, NEST_E_NOMEM, NEST_E_DENIED. nest_pt_unmap(NEST_SKIP_HOLES) and nest_pt_unmark()
  * remove marks.
  */
 int nest_pt_mark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
@@ -250,7 +249,7 @@ int nest_pt_mark(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value
 /*
  * Take a range away from the guest: unmap it, and leave a mark of `value` (0..NEST_MARK_MAX) on
  * every page. A page goes from mapped to marked in one step: no other call can map it in between.
- * Flags and errors as for nest_pt_unmap(): with NEST_UNMAP_SPARSE holes get the mark, too, and
+ * Flags and errors as for nest_pt_unmap(): with NEST_SKIP_HOLES holes get the mark, too, and
  * older marks are overwritten; without it a hole or a mark is NEST_E_NOTMAPPED. NEST_E_RANGE also:
  * value too large. NEST_E_NOMEM also: a mark needs a table (LoongArch keeps marks at level 0 only).
  */
@@ -280,15 +279,16 @@ int nest_pt_split(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned leve
  */
 int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather);
 
-/* Flag of nest_pt_harvest_dirty() and nest_pt_age(). */
+/* Flag of nest_pt_harvest(). */
 #define NEST_HARVEST_KEEP ((uint32_t)1 << 10) /* tell, and change nothing */
 
 /*
- * Which pages were written to, or accessed, since they were mapped or last harvested? Sets bit i %
- * 64 of bitmap[i / 64] for every smallest page ia + i * page of the range that lies in a dirty
- * (accessed) page, block or group, and makes those clean (not accessed). Bits are never cleared, so
- * one bitmap can take in many rounds; NULL: only clear. Holes, marks and clean pages are passed
- * over. In shared mode bits are set atomically: several CPUs may harvest into one bitmap.
+ * Which pages were written to (`which` is NEST_DIRTY), accessed (NEST_ACCESSED), or one of the two
+ * (both), since they were mapped or last harvested? Sets bit i % 64 of bitmap[i / 64] for every
+ * smallest page ia + i * page of the range that lies in a dirty (accessed) page, block or group,
+ * and makes those clean (not accessed). Bits are never cleared, so one bitmap can take in many
+ * rounds; NULL: only clear. Holes, marks and clean pages are passed over. In shared mode bits are
+ * set atomically: several CPUs may harvest into one bitmap.
  *
  * A group is dirty when any entry of it is. A page, block or group that the range covers in part is
  * told for that part and stays dirty, so that nothing is lost: harvest whole ones, or split first.
@@ -303,14 +303,13 @@ int nest_pt_merge(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_g
  * A clean page keeps its rights. Where software keeps the bits (NEST_FEAT_SW_AD) the next access or
  * store faults, and nest_pt_protect() sets them again.
  *
- * NEST_E_UNSUPPORTED: the table does not track it (see NEST_ACCESSED). NEST_E_DENIED: the range
+ * NEST_E_UNSUPPORTED: the table does not track it (see NEST_ACCESSED); NEST_E_INVAL: another
+ * `which`. NEST_E_DENIED: the range
  * touches entries linked from another table (not with NEST_HARVEST_KEEP). After an error nothing
  * has changed, the bitmap included.
  */
-int nest_pt_harvest_dirty(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
-			  uint32_t flags, struct nest_gather *gather);
-int nest_pt_age(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap, uint32_t flags,
-		struct nest_gather *gather);
+int nest_pt_harvest(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t which,
+		    uint64_t *bitmap, uint32_t flags, struct nest_gather *gather);
 
 /*
  * Link src's top-level entries that cover the range into dst, so that both translate it by the same
@@ -347,7 +346,7 @@ int nest_pt_stats(const struct nest_pt *pt, struct nest_pt_stats *out);
 /*
  * Set *tables to an upper bound on the tables that one call with these flags needs for the range,
  * whatever is mapped there: map, unmap or protect; with flags 0 also mark and revoke. The bound for
- * map holds for every alignment of the frames. NEST_UNMAP_SPARSE is a flag of unmap and protect
+ * map holds for every alignment of the frames. NEST_SKIP_HOLES is a flag of unmap and protect
  * alone, which need tables only to split what lies across an end of the range: a page or a mark,
  * with NEST_NO_SPLIT a mark alone.
  * NEST_E_INVAL: NULL, or flags that no such call accepts; NEST_E_ALIGN; NEST_E_RANGE. *tables is
@@ -375,37 +374,6 @@ void nest_reserve_drain(struct nest_reserve *r, struct nest_pt *pt);
 /* Let pt take tables from r before it asks the host; NULL: from the host only. Not in shared mode.
  */
 void nest_pt_use_reserve(struct nest_pt *pt, struct nest_reserve *r);
-
-/*
- * Resumable forms of every call on a range. Each does the next step of its one-shot, of about
- * `budget` entries and at least one page, and returns NEST_E_AGAIN with *done bytes finished; call
- * again for the rest (ia + *done, pa + *done, size - *done). NEST_OK: that was all of it. A step is
- * all or nothing: after another error *done is 0 (in shared mode, the bytes that were finished when
- * another CPU came between). A merge goes by whole largest pages, so that it finds the same as the
- * one-shot. A harvest goes by whole words of the bitmap: the next step gets the bitmap from word
- * *done / page / 64 on. The page, block or group in which a step ends is told and made clean as a
- * whole, so bits behind *done may be set already: the bitmap is one for all of the range.
- * NEST_E_INVAL: budget 0 or done NULL.
- */
-int nest_pt_map_some(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size,
-		     nest_attr_t attr, uint32_t flags, struct nest_gather *gather, uint64_t budget,
-		     uint64_t *done);
-int nest_pt_unmap_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
-		       struct nest_gather *gather, uint64_t budget, uint64_t *done);
-int nest_pt_protect_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
-			 nest_attr_t clear, uint32_t flags, struct nest_gather *gather,
-			 uint64_t budget, uint64_t *done);
-int nest_pt_mark_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t value,
-		      struct nest_gather *gather, uint64_t budget, uint64_t *done);
-int nest_pt_split_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, unsigned level,
-		       struct nest_gather *gather, uint64_t budget, uint64_t *done);
-int nest_pt_merge_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather,
-		       uint64_t budget, uint64_t *done);
-int nest_pt_harvest_dirty_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
-			       uint32_t flags, struct nest_gather *gather, uint64_t budget,
-			       uint64_t *done);
-int nest_pt_age_some(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
-		     uint32_t flags, struct nest_gather *gather, uint64_t budget, uint64_t *done);
 
 #ifdef __cplusplus
 }

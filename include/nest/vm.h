@@ -114,7 +114,6 @@ struct nest_vm {
 	const struct nest_range *protect;
 	unsigned nr_protect;
 	bool exec_small; /* a region has NEST_VM_EXEC_SMALL */
-	uint64_t copied;
 	struct nest_vm_conflict conflict;
 };
 
@@ -191,7 +190,7 @@ const struct nest_vm_conflict *nest_vm_last_conflict(const struct nest_vm *vm);
  * region becomes the region's, whose removal puts its frames.
  *
  * What nest_vm_unmap() takes from a RAM or ROM region stays away: each page of the range gets the
- * mark NEST_VM_TAKEN (also one that was a hole, with NEST_UNMAP_SPARSE). A guest's access then
+ * mark NEST_VM_TAKEN (also one that was a hole, with NEST_SKIP_HOLES). A guest's access then
  * exits with NEST_EXIT_MARKED. nest_vm_restore() or nest_vm_map() gives the page back. NEST_E_NOMEM
  * also: a mark needs a table. If the range reaches beyond such regions, and a mark cannot be cut
  * where they end for want of a table, all is unmapped, marks stay outside, and the call returns
@@ -232,13 +231,11 @@ int nest_vm_translate(const struct nest_vm *vm, nest_ia_t gpa, nest_attr_t acces
  * NEST_E_NOTMAPPED: no region and no mapping, or a mark; NEST_E_DENIED: no right (ROM, a protected
  * page), a device, memory that is not write-back, a protected frame; NEST_E_NOMEM: no frame or
  * table; NEST_E_RANGE: wraps, or beyond the input width (nothing is copied); NEST_E_INVAL: NULL. On
- * any other error the bytes before the failing page have been copied: nest_vm_copied() tells how
- * many.
+ * any other error the bytes before the failing page have been copied. *copied tells how many in any
+ * case; it may be NULL.
  */
-int nest_vm_read(struct nest_vm *vm, nest_ia_t gpa, void *buf, size_t len);
-int nest_vm_write(struct nest_vm *vm, nest_ia_t gpa, const void *buf, size_t len);
-/* Bytes that the last nest_vm_read() or nest_vm_write() copied. */
-uint64_t nest_vm_copied(const struct nest_vm *vm);
+int nest_vm_read(struct nest_vm *vm, nest_ia_t gpa, void *buf, size_t len, size_t *copied);
+int nest_vm_write(struct nest_vm *vm, nest_ia_t gpa, const void *buf, size_t len, size_t *copied);
 
 enum nest_exit_kind {
 	NEST_EXIT_RESUME,    /* run the guest again, at the same instruction */

@@ -77,13 +77,13 @@ __attribute__((noinline)) int measured(struct nest_pt *pt, uint64_t page)
 	if (!err)
 		err = nest_pt_map_frames(pt, far, frames, PAGES, attr, 0, NULL);
 	if (!err)
-		err = nest_pt_unmap(pt, far, size, NEST_UNMAP_SPARSE, NULL);
+		err = nest_pt_unmap(pt, far, size, NEST_SKIP_HOLES, NULL);
 	/* Large pages, one of which is split. */
 	if (!err)
 		err = nest_pt_map(pt, 0, 0, size, attr, 0, NULL);
 	if (!err)
 		err = nest_pt_protect(pt, 3 * page, page, 0, NEST_W, 0, NULL);
-	return err ? err : nest_pt_unmap(pt, 0, size, NEST_UNMAP_SPARSE, NULL);
+	return err ? err : nest_pt_unmap(pt, 0, size, NEST_SKIP_HOLES, NULL);
 }
 
 int main(int argc, char **argv)

@@ -130,16 +130,21 @@ static int by_time(const void *a, const void *b)
 
 void latency(struct subject *s, uint64_t size, uint64_t budget)
 {
+	struct nest_gather g;
 	static double time[MOST_STEPS];
 	uint64_t steps = 0, done, most = 0;
 	int err;
 
 	subject_open(s);
+	nest_gather_init(&g, &s->pt);
+	nest_gather_limit(&g, budget);
 	err = nest_pt_map(&s->pt, 0, 0, size, s->attr, NEST_MAP_NO_HUGE, NULL);
 	for (uint64_t off = 0; !err && off < size && steps < MOST_STEPS; off += done) {
 		double begin = now_ns();
 
-		err = nest_pt_unmap_some(&s->pt, off, size - off, 0, NULL, budget, &done);
+		err = nest_pt_unmap(&s->pt, off, size - off, 0, &g);
+		nest_gather_sync(&g);
+		done = nest_gather_done(&g);
 		time[steps++] = now_ns() - begin;
 		most = done > most ? done : most;
 		if (err == NEST_E_AGAIN)

@@ -101,7 +101,7 @@ static double unmap_range(struct subject *s, enum side side, uint64_t *count)
 	begin = now_ns();
 	/* That every page is mapped could be seen in the leaf tables alone. */
 	if (side == ENGINE)
-		must(nest_pt_unmap(&s->pt, 0, size, NEST_UNMAP_SPARSE, NULL), "unmap");
+		must(nest_pt_unmap(&s->pt, 0, size, NEST_SKIP_HOLES, NULL), "unmap");
 	else
 		WITH_GEO(s, limit_drop, s, 0, size);
 	return now_ns() - begin;
@@ -351,7 +351,7 @@ static double harvest(struct subject *s, enum side side, uint64_t *count)
 	}
 	begin = now_ns();
 	if (side == ENGINE)
-		must(nest_pt_harvest_dirty(&s->pt, 0, GIB, bitmap, 0, NULL), "harvest");
+		must(nest_pt_harvest(&s->pt, 0, GIB, NEST_DIRTY, bitmap, 0, NULL), "harvest");
 	else
 		WITH_GEO(s, limit_harvest, s, 0, GIB, bitmap);
 	end = now_ns();
@@ -384,7 +384,7 @@ static double grow(struct subject *s, uint64_t *count, enum what what, uint64_t 
 	if (what == PROTECT)
 		must(nest_pt_protect(&s->pt, 0, size, 0, NEST_W, 0, NULL), "protect");
 	else
-		must(nest_pt_unmap(&s->pt, 0, size, NEST_UNMAP_SPARSE, NULL), "unmap");
+		must(nest_pt_unmap(&s->pt, 0, size, NEST_SKIP_HOLES, NULL), "unmap");
 	return now_ns() - begin;
 }
 

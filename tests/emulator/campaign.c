@@ -72,7 +72,7 @@ static void change_one(const struct range *r, struct nest_gather *gather)
 	case 5:
 	case 6:
 	case 7:
-		model_unmap(r, random_below(4) ? NEST_UNMAP_SPARSE : 0, gather);
+		model_unmap(r, random_below(4) ? NEST_SKIP_HOLES : 0, gather);
 		break;
 	case 8:
 	case 9:

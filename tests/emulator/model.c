@@ -440,7 +440,7 @@ static int change_unmap(const void *arg, uint64_t offset, const struct cell *old
 	uint32_t flags = *(const uint32_t *)arg;
 
 	(void)offset;
-	if (old->state != CELL_MAPPED && !(flags & NEST_UNMAP_SPARSE))
+	if (old->state != CELL_MAPPED && !(flags & NEST_SKIP_HOLES))
 		return NEST_E_NOTMAPPED;
 	*new = (struct cell){ .state = CELL_HOLE };
 	return NEST_OK;
@@ -556,8 +556,9 @@ void model_harvest(const struct range *r, nest_attr_t which, struct nest_gather 
 			set_stale(r->window, r->first + i);
 	}
 	err = which == NEST_DIRTY
-		      ? nest_pt_harvest_dirty(&model.pt, ia, range_size(r), bitmap, 0, gather)
-		      : nest_pt_age(&model.pt, ia, range_size(r), bitmap, 0, gather);
+		      ? nest_pt_harvest(&model.pt, ia, range_size(r), NEST_DIRTY, bitmap, 0, gather)
+		      : nest_pt_harvest(&model.pt, ia, range_size(r), NEST_ACCESSED, bitmap, 0,
+					gather);
 	CHECK(err == NEST_OK, "harvest of %lx bytes at %lx: %s", range_size(r), ia,
 	      nest_strerror(err));
 	for (unsigned i = 0; i < r->count; i++) {

@@ -356,7 +356,7 @@ static void harvest(struct pair_cpu *cpu, struct pair_cell *cell)
 
 	store(&cell->written, 0);
 	nest_epoch_enter(&epoch, id);
-	err = nest_pt_harvest_dirty(&pair.pt, cell->ia, pair.page, &bitmap, 0, NULL);
+	err = nest_pt_harvest(&pair.pt, cell->ia, pair.page, NEST_DIRTY, &bitmap, 0, NULL);
 	nest_epoch_exit(&epoch, id);
 	if (err == NEST_E_BUSY) {
 		cpu->busy++;
@@ -434,8 +434,8 @@ static void renew_block(struct pair_cpu *cpu)
 		return;
 	nest_epoch_enter(&epoch, 0);
 	/* Shared mode maps page by page where a table is: take it out first. */
-	err = pair.shared ? nest_pt_unmap(&pair.pt, pair.block_ia, pair.block_size,
-					  NEST_UNMAP_SPARSE, NULL)
+	err = pair.shared ? nest_pt_unmap(&pair.pt, pair.block_ia, pair.block_size, NEST_SKIP_HOLES,
+					  NULL)
 			  : NEST_OK;
 	if (!err)
 		err = nest_pt_map(&pair.pt, pair.block_ia, pair.block, pair.block_size, pair.attr,
@@ -551,8 +551,7 @@ static void close_table(void)
 	int err;
 
 	nest_epoch_enter(&epoch, 0);
-	err = nest_pt_unmap(&pair.pt, pair.cell[0].ia, 5 * pair.block_size, NEST_UNMAP_SPARSE,
-			    NULL);
+	err = nest_pt_unmap(&pair.pt, pair.cell[0].ia, 5 * pair.block_size, NEST_SKIP_HOLES, NULL);
 	nest_epoch_exit(&epoch, 0);
 	CHECK(err == NEST_OK, "unmapping everything: %s", nest_strerror(err));
 	for (unsigned i = 0; i < 3; i++)

@@ -44,7 +44,7 @@ static void probe_range(const struct range *r)
 
 static void empty(const struct range *r)
 {
-	model_unmap(r, NEST_UNMAP_SPARSE, NULL);
+	model_unmap(r, NEST_SKIP_HOLES, NULL);
 	model_settled();
 }
 

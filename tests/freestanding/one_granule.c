@@ -18,7 +18,7 @@ int start(struct nest_pt *pt, const struct nest_host *host)
 
 	return nest_pt_init(pt, &config) | nest_pt_map(pt, 0, 0, 0x10000, NEST_RW, 0, NULL) |
 	       nest_pt_protect(pt, 0, 0x10000, 0, NEST_W, 0, NULL) | nest_pt_query(pt, 0, &m) |
-	       nest_pt_harvest_dirty(pt, 0, 0x10000, NULL, 0, NULL) |
+	       nest_pt_harvest(pt, 0, 0x10000, NEST_DIRTY, NULL, 0, NULL) |
 	       nest_pt_unmap(pt, 0, 0x10000, 0, NULL) |
 #if STAGE2
 	       nest_aarch64_vtcr(pt, 0, &regs[0]) | nest_aarch64_vttbr(pt, &regs[1]);

@@ -4,6 +4,7 @@
  * segments (world.h) before it is made.
  */
 #include "calls.h"
+#include "tests/steps.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -104,7 +105,7 @@ static void plan_map(struct world *w, struct call *c)
 
 static void plan_unmap(struct world *w, struct call *c)
 {
-	c->flags = world_random(w, 2) ? NEST_UNMAP_SPARSE : 0;
+	c->flags = world_random(w, 2) ? NEST_SKIP_HOLES : 0;
 	if (!c->flags && of_kind(w, c, NEST_PTE_LEAF) < c->b - c->a)
 		c->want = NEST_E_NOTMAPPED;
 	memset(c->next, 0, sizeof(c->next));
@@ -135,7 +136,7 @@ static void plan_protect(struct world *w, struct call *c)
 		c->clear = NEST_MT_MASK;
 		c->set = types[world_random(w, 4)];
 	}
-	c->flags = world_random(w, 2) ? NEST_UNMAP_SPARSE : 0;
+	c->flags = world_random(w, 2) ? NEST_SKIP_HOLES : 0;
 	refused = !c->flags && of_kind(w, c, NEST_PTE_LEAF) < c->b - c->a;
 	if (!(c->clear & (NEST_MT_MASK | NEST_DIRTY)) && world_random(w, 3) == 0)
 		c->flags |= NEST_IF_SET;
@@ -246,28 +247,51 @@ static uint64_t bitmap[BITMAP_PAGES / 64]; /* of a harvest */
 static int make_part(struct world *w, const struct call *c, nest_ia_t ia, uint64_t at,
 		     struct nest_gather *g, uint64_t *done)
 {
+	struct steps st;
 	uint64_t left = c->size - at, *words = &bitmap[at / w->page / 64];
 
 	ia += at;
 	switch (c->operation) {
 	case MAP:
-		return nest_pt_map_some(&w->pt, ia, c->pa + at, left, c->attr, c->flags, g,
-					c->budget, done);
+		return steps_end(&st,
+				 nest_pt_map(&w->pt, ia, c->pa + at, left, c->attr, c->flags,
+					     steps_begin(&st, &w->pt, g, c->budget)),
+				 done);
 	case UNMAP:
-		return nest_pt_unmap_some(&w->pt, ia, left, c->flags, g, c->budget, done);
+		return steps_end(&st,
+				 nest_pt_unmap(&w->pt, ia, left, c->flags,
+					       steps_begin(&st, &w->pt, g, c->budget)),
+				 done);
 	case PROTECT:
-		return nest_pt_protect_some(&w->pt, ia, left, c->set, c->clear, c->flags, g,
-					    c->budget, done);
+		return steps_end(&st,
+				 nest_pt_protect(&w->pt, ia, left, c->set, c->clear, c->flags,
+						 steps_begin(&st, &w->pt, g, c->budget)),
+				 done);
 	case MARK:
-		return nest_pt_mark_some(&w->pt, ia, left, c->mark, g, c->budget, done);
+		return steps_end(&st,
+				 nest_pt_mark(&w->pt, ia, left, c->mark,
+					      steps_begin(&st, &w->pt, g, c->budget)),
+				 done);
 	case SPLIT:
-		return nest_pt_split_some(&w->pt, ia, left, c->level, g, c->budget, done);
+		return steps_end(&st,
+				 nest_pt_split(&w->pt, ia, left, c->level,
+					       steps_begin(&st, &w->pt, g, c->budget)),
+				 done);
 	case MERGE:
-		return nest_pt_merge_some(&w->pt, ia, left, g, c->budget, done);
+		return steps_end(
+			&st,
+			nest_pt_merge(&w->pt, ia, left, steps_begin(&st, &w->pt, g, c->budget)),
+			done);
 	case HARVEST:
-		return nest_pt_harvest_dirty_some(&w->pt, ia, left, words, 0, g, c->budget, done);
+		return steps_end(&st,
+				 nest_pt_harvest(&w->pt, ia, left, NEST_DIRTY, words, 0,
+						 steps_begin(&st, &w->pt, g, c->budget)),
+				 done);
 	default:
-		return nest_pt_age_some(&w->pt, ia, left, words, 0, g, c->budget, done);
+		return steps_end(&st,
+				 nest_pt_harvest(&w->pt, ia, left, NEST_ACCESSED, words, 0,
+						 steps_begin(&st, &w->pt, g, c->budget)),
+				 done);
 	}
 }
 
@@ -301,9 +325,9 @@ static int harvest(struct world *w, const struct call *c, nest_ia_t ia, struct n
 	if (c->budget)
 		err = make_in_parts(w, c, ia, g);
 	else if (c->operation == AGE)
-		err = nest_pt_age(&w->pt, ia, c->size, bitmap, 0, g);
+		err = nest_pt_harvest(&w->pt, ia, c->size, NEST_ACCESSED, bitmap, 0, g);
 	else
-		err = nest_pt_harvest_dirty(&w->pt, ia, c->size, bitmap, 0, g);
+		err = nest_pt_harvest(&w->pt, ia, c->size, NEST_DIRTY, bitmap, 0, g);
 	for (unsigned i = 0; i < w->tlb.probes && c->operation == HARVEST; i++) {
 		unsigned k = w->segment_of[i];
 		uint64_t n = (w->tlb.probe[i].ia - ia) / w->page;
@@ -332,7 +356,7 @@ static int make_bad(struct world *w, const struct call *c, nest_ia_t ia, struct 
 {
 	const uint32_t unknown = (uint32_t)1 << 31;
 	nest_ia_t odd = ia + 1 + world_random(w, w->page - 1);
-	uint64_t done, most = ~(uint64_t)0 & ~(w->page - 1);
+	uint64_t most = ~(uint64_t)0 & ~(w->page - 1);
 	struct nest_pt *pt = &w->pt;
 
 	switch (world_random(w, 16)) {
@@ -358,17 +382,17 @@ static int make_bad(struct world *w, const struct call *c, nest_ia_t ia, struct 
 	case 9:
 		return nest_pt_unmap(pt, ia, c->size, NEST_MAP_REPLACE, g);
 	case 10:
-		return nest_pt_unmap(pt, odd, c->size, NEST_UNMAP_SPARSE, g);
+		return nest_pt_unmap(pt, odd, c->size, NEST_SKIP_HOLES, g);
 	case 11:
-		return nest_pt_protect(pt, ia, c->size, NEST_W, NEST_W, NEST_UNMAP_SPARSE, g);
+		return nest_pt_protect(pt, ia, c->size, NEST_W, NEST_W, NEST_SKIP_HOLES, g);
 	case 12:
-		return nest_pt_protect(pt, ia, most, 0, NEST_W, NEST_UNMAP_SPARSE, g);
+		return nest_pt_protect(pt, ia, most, 0, NEST_W, NEST_SKIP_HOLES, g);
 	case 13:
 		return nest_pt_mark(pt, ia, c->size, NEST_MARK_MAX + 1, g);
 	case 14:
 		return nest_pt_split(pt, ia, c->size, NEST_MAX_LEVELS, g);
 	default:
-		return nest_pt_unmap_some(pt, ia, c->size, NEST_UNMAP_SPARSE, g, 0, &done);
+		return nest_pt_harvest(pt, ia, c->size, NEST_DIRTY | NEST_W, NULL, 0, g);
 	}
 }
 

@@ -214,10 +214,10 @@ static void refuse(struct world *w)
 		err = nest_pt_map(&p->pt, ia, 0, w->page, w->attr[0], NEST_MAP_REPLACE, NULL);
 		break;
 	case 1:
-		err = nest_pt_unmap(&p->pt, ia, w->page, NEST_UNMAP_SPARSE, NULL);
+		err = nest_pt_unmap(&p->pt, ia, w->page, NEST_SKIP_HOLES, NULL);
 		break;
 	case 2:
-		err = nest_pt_protect(&p->pt, ia, w->page, 0, NEST_X, NEST_UNMAP_SPARSE, NULL);
+		err = nest_pt_protect(&p->pt, ia, w->page, 0, NEST_X, NEST_SKIP_HOLES, NULL);
 		break;
 	case 3:
 		err = nest_pt_mark(&p->pt, ia, w->page, 1, NULL);
@@ -229,7 +229,7 @@ static void refuse(struct world *w)
 		err = nest_pt_merge(&p->pt, ia, w->page, NULL);
 		break;
 	default:
-		err = nest_pt_harvest_dirty(&p->pt, ia, w->page, &bitmap, 0, NULL);
+		err = nest_pt_harvest(&p->pt, ia, w->page, NEST_DIRTY, &bitmap, 0, NULL);
 		if (err == NEST_E_UNSUPPORTED)
 			return;
 	}

@@ -215,7 +215,7 @@ static void plan_marks_left(struct vm *v, unsigned a, unsigned b)
 static void call_unmap(struct vm *v)
 {
 	struct vm_world *w = v->w;
-	uint32_t flags = vm_random(w, 2) ? NEST_UNMAP_SPARSE : 0, right = VM_STATUS(NEST_OK);
+	uint32_t flags = vm_random(w, 2) ? NEST_SKIP_HOLES : 0, right = VM_STATUS(NEST_OK);
 	unsigned a, b;
 	int err;
 
@@ -258,7 +258,7 @@ static void call_protect(struct vm *v)
 	bool separate = w->setup.features & (NEST_FEAT_MBEC | NEST_FEAT_XNX);
 	nest_attr_t exec = NEST_X | (separate && vm_random(w, 2) ? NEST_XU : 0);
 	nest_attr_t set = 0, clear = 0;
-	uint32_t flags = vm_random(w, 2) ? NEST_UNMAP_SPARSE : 0, right = 0;
+	uint32_t flags = vm_random(w, 2) ? NEST_SKIP_HOLES : 0, right = 0;
 	unsigned a, b;
 	int err;
 
@@ -410,8 +410,8 @@ static void call_harvest(struct vm *v)
 	gpa = vm_gpa(w, a);
 	memset(bitmap, 0, sizeof(bitmap));
 	vm_begin(v);
-	err = age ? nest_pt_age(pt, gpa, (b - a) * w->page, bitmap, flags, NULL)
-		  : nest_pt_harvest_dirty(pt, gpa, (b - a) * w->page, bitmap, flags, NULL);
+	err = age ? nest_pt_harvest(pt, gpa, (b - a) * w->page, NEST_ACCESSED, bitmap, flags, NULL)
+		  : nest_pt_harvest(pt, gpa, (b - a) * w->page, NEST_DIRTY, bitmap, flags, NULL);
 	vm_check_status(v, err, VM_STATUS(tracked ? NEST_OK : NEST_E_UNSUPPORTED));
 	if (!err && !age)
 		check_told(v, bitmap, a, b, keep);
@@ -506,7 +506,7 @@ static void call_mistake(struct vm *v)
 		want = NEST_E_INVAL;
 		break;
 	case 9:
-		err = nest_vm_protect(&v->vm, gpa, size, NEST_W, NEST_W, NEST_UNMAP_SPARSE);
+		err = nest_vm_protect(&v->vm, gpa, size, NEST_W, NEST_W, NEST_SKIP_HOLES);
 		want = NEST_E_INVAL;
 		break;
 	case 10:
@@ -518,11 +518,11 @@ static void call_mistake(struct vm *v)
 		want = NEST_E_RANGE;
 		break;
 	case 12:
-		err = nest_vm_read(&v->vm, gpa, NULL, 1);
+		err = nest_vm_read(&v->vm, gpa, NULL, 1, NULL);
 		want = NEST_E_INVAL;
 		break;
 	case 13:
-		err = nest_vm_write(&v->vm, ~(nest_ia_t)0, &m, 2);
+		err = nest_vm_write(&v->vm, ~(nest_ia_t)0, &m, 2, NULL);
 		want = NEST_E_RANGE;
 		break;
 	case 14:

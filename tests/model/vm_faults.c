@@ -179,10 +179,11 @@ static void scribble(struct vm *v, unsigned page)
 }
 
 /* Compare the status with the flat array, page by page, up to where the copy has come. */
-static void check_copy(struct vm *v, nest_ia_t gpa, uint64_t len, nest_attr_t access, int err)
+static void check_copy(struct vm *v, nest_ia_t gpa, uint64_t len, nest_attr_t access, int err,
+		       size_t copied)
 {
 	struct vm_world *w = v->w;
-	uint64_t copied = nest_vm_copied(&v->vm), done = 0;
+	uint64_t done = 0;
 	uint32_t right = VM_STATUS(NEST_OK);
 
 	while (done < len && right == VM_STATUS(NEST_OK)) {
@@ -212,7 +213,7 @@ void vm_call_copy(struct vm *v, bool write)
 	unsigned page = draw_page(v), last;
 	uint64_t len = 1 + vm_random(w, vm_random(w, 2) ? 64 : 2 * w->page);
 	nest_ia_t gpa = vm_gpa(w, page) + vm_random(w, w->page), end = vm_gpa(w, w->pages - 1);
-	uint64_t copied;
+	size_t copied;
 	int err;
 
 	if (vm_random(w, 3) == 0)
@@ -228,10 +229,10 @@ void vm_call_copy(struct vm *v, bool write)
 		.may_break = true, .populates = true, .from = page, .to = last + 1
 	};
 	vm_begin(v);
-	err = write ? nest_vm_write(&v->vm, gpa, buf, len) : nest_vm_read(&v->vm, gpa, buf, len);
-	copied = nest_vm_copied(&v->vm);
+	err = write ? nest_vm_write(&v->vm, gpa, buf, len, &copied)
+		    : nest_vm_read(&v->vm, gpa, buf, len, &copied);
 	drop_given_up(v, page);
-	check_copy(v, gpa, len, write ? NEST_W : NEST_R, err);
+	check_copy(v, gpa, len, write ? NEST_W : NEST_R, err, copied);
 	check_bytes(v, gpa, buf, copied);
 	for (unsigned i = page; copied && write && vm_gpa(w, i) < gpa + copied; i++)
 		v->next[i].dirty = true;

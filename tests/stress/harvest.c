@@ -64,7 +64,8 @@ static void *thread_main(void *arg)
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		pthread_barrier_wait(&w.begin);
 		nest_epoch_enter(&w.epoch, id);
-		check(nest_pt_harvest_dirty(&w.pt, 0, PAGES * PAGE, w.bitmap, 0, NULL), "harvest");
+		check(nest_pt_harvest(&w.pt, 0, PAGES * PAGE, NEST_DIRTY, w.bitmap, 0, NULL),
+		      "harvest");
 		nest_epoch_exit(&w.epoch, id);
 		pthread_barrier_wait(&w.end);
 	}

@@ -11,6 +11,7 @@
  * sees who still reads a table that is free; TSan sees what is not atomic.
  */
 #include "common.h"
+#include "tests/steps.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -248,6 +249,7 @@ struct arguments {
 
 static int call(const struct arguments *x, nest_ia_t ia, uint64_t at, uint64_t size, uint64_t *done)
 {
+	struct steps st;
 	*done = 0;
 	switch (x->call) {
 	case MAP:
@@ -255,13 +257,20 @@ static int call(const struct arguments *x, nest_ia_t ia, uint64_t at, uint64_t s
 		if (size == w.page)
 			return nest_pt_map(&w.pt, ia + at, x->pa + at, size, x->attr, x->flags,
 					   NULL);
-		return nest_pt_map_some(&w.pt, ia + at, x->pa + at, size, x->attr, x->flags, NULL,
-					UINT64_MAX, done);
+		return steps_end(&st,
+				 nest_pt_map(&w.pt, ia + at, x->pa + at, size, x->attr, x->flags,
+					     steps_begin(&st, &w.pt, NULL, UINT64_MAX)),
+				 done);
 	case UNMAP:
-		return nest_pt_unmap_some(&w.pt, ia + at, size, x->flags, NULL, UINT64_MAX, done);
+		return steps_end(&st,
+				 nest_pt_unmap(&w.pt, ia + at, size, x->flags,
+					       steps_begin(&st, &w.pt, NULL, UINT64_MAX)),
+				 done);
 	case PROTECT:
-		return nest_pt_protect_some(&w.pt, ia + at, size, x->set, x->clear, x->flags, NULL,
-					    UINT64_MAX, done);
+		return steps_end(&st,
+				 nest_pt_protect(&w.pt, ia + at, size, x->set, x->clear, x->flags,
+						 steps_begin(&st, &w.pt, NULL, UINT64_MAX)),
+				 done);
 	default:
 		return nest_pt_mark(&w.pt, ia + at, size, x->mark, NULL);
 	}
@@ -336,7 +345,7 @@ static void do_map(struct worker *k, const struct range *r)
 static void do_unmap(struct worker *k, const struct range *r)
 {
 	struct arguments x = { .call = UNMAP,
-			       .flags = stress_below(&k->random, 2) ? NEST_UNMAP_SPARSE : 0 };
+			       .flags = stress_below(&k->random, 2) ? NEST_SKIP_HOLES : 0 };
 	bool refused = !x.flags && kinds(r, NEST_PTE_LEAF) < r->n;
 	int err = insist(k, r, &x);
 
@@ -350,7 +359,7 @@ static void do_unmap(struct worker *k, const struct range *r)
 static void do_protect(struct worker *k, const struct range *r)
 {
 	struct arguments x = { .call = PROTECT,
-			       .flags = stress_below(&k->random, 2) ? NEST_UNMAP_SPARSE : 0 };
+			       .flags = stress_below(&k->random, 2) ? NEST_SKIP_HOLES : 0 };
 	bool refused = !x.flags && kinds(r, NEST_PTE_LEAF) < r->n;
 	int err;
 
@@ -431,10 +440,10 @@ static void meddle(struct worker *k)
 		err = nest_pt_split(&w.pt, ia, n * w.page, 0, NULL);
 		break;
 	case 1:
-		err = nest_pt_age(&w.pt, ia, n * w.page, NULL, 0, NULL);
+		err = nest_pt_harvest(&w.pt, ia, n * w.page, NEST_ACCESSED, NULL, 0, NULL);
 		break;
 	case 2:
-		err = nest_pt_harvest_dirty(&w.pt, ia, n * w.page, NULL, 0, NULL);
+		err = nest_pt_harvest(&w.pt, ia, n * w.page, NEST_DIRTY, NULL, 0, NULL);
 		break;
 	default:
 		for (uint64_t i = 0; i < n; i++) {
@@ -586,8 +595,8 @@ static void run(const struct nest_format *format, uint32_t features, unsigned wo
 		nest_epoch_enter(&w.epoch, 0);
 		must(&all, "unmap at the end",
 		     nest_pt_unmap(&w.pt, all.a->base,
-				   ia_of(all.a, all.n - 1) + w.page - all.a->base,
-				   NEST_UNMAP_SPARSE, NULL),
+				   ia_of(all.a, all.n - 1) + w.page - all.a->base, NEST_SKIP_HOLES,
+				   NULL),
 		     NEST_OK);
 		nest_epoch_exit(&w.epoch, 0);
 		free(w.area[a].cell);

@@ -263,7 +263,7 @@ static void do_take(struct worker *k, struct range *r)
 		return;
 	c.range = *r;
 	/* One call may be made again: then what it has done is a hole. */
-	c.flags = r->n > 1 ? NEST_UNMAP_SPARSE : 0;
+	c.flags = r->n > 1 ? NEST_SKIP_HOLES : 0;
 	for (uint64_t i = 0; i < r->n; i++) {
 		atomic_store(&page_at(r, i)->mark, NEST_VM_TAKEN);
 		make_odd(&page_at(r, i)->marked, true);

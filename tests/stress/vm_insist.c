@@ -23,7 +23,7 @@ static int discard(nest_ia_t gpa, uint64_t size)
 
 	nest_gather_init(&gather, nest_vm_pt(&w.vm));
 	nest_gather_on_release(&gather, ledger_released, NULL);
-	err = nest_pt_unmap(nest_vm_pt(&w.vm), gpa, size, NEST_UNMAP_SPARSE, &gather);
+	err = nest_pt_unmap(nest_vm_pt(&w.vm), gpa, size, NEST_SKIP_HOLES, &gather);
 	nest_gather_sync(&gather);
 	return err;
 }
@@ -50,9 +50,9 @@ static int once(const struct call *c)
 	case CALL_MARK:
 		return nest_pt_mark(pt, gpa, size, c->mark, NULL);
 	case CALL_HARVEST:
-		return nest_pt_harvest_dirty(pt, gpa, size, c->bitmap, 0, NULL);
+		return nest_pt_harvest(pt, gpa, size, NEST_DIRTY, c->bitmap, 0, NULL);
 	case CALL_AGE:
-		return nest_pt_age(pt, gpa, size, NULL, 0, NULL);
+		return nest_pt_harvest(pt, gpa, size, NEST_ACCESSED, NULL, 0, NULL);
 	case CALL_SPLIT:
 		return nest_pt_split(pt, gpa, size, 0, NULL);
 	case CALL_RESTORE:

@@ -235,8 +235,8 @@ void toy_after_store(const nest_pte_t *entry)
 static const uint32_t flags_of[KINDS] = { [REPLACE] = NEST_MAP_REPLACE,
 					  [SKIP] = NEST_MAP_SKIP_MAPPED,
 					  [SMALL] = NEST_MAP_NO_HUGE | NEST_MAP_REPLACE,
-					  [SPARSE] = NEST_UNMAP_SPARSE,
-					  [PROTECT] = NEST_UNMAP_SPARSE };
+					  [SPARSE] = NEST_SKIP_HOLES,
+					  [PROTECT] = NEST_SKIP_HOLES };
 
 static uint64_t frame(const struct step *s, unsigned page)
 {

@@ -282,7 +282,7 @@ struct snap snap_take(struct fix *f)
 	unsigned n = halves(f, base, &size);
 
 	for (unsigned i = 0; i < n; i++)
-		CHECK_OK(nest_pt_walk_flags(&f->pt, base[i], size, NEST_WALK_MARKS, collect, &s));
+		CHECK_OK(nest_pt_walk(&f->pt, base[i], size, NEST_WALK_MARKS, collect, &s));
 	CHECK(raw_scan(&f->geo, NULL, digest, &s.raw));
 	return s;
 }

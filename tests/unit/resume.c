@@ -5,6 +5,7 @@
  * allows.
  */
 #include "resume.h"
+#include "tests/steps.h"
 
 enum { A = NEST_ACCESSED, D = NEST_DIRTY };
 
@@ -15,9 +16,9 @@ const struct work works[] = {
 	{ "map what is not", RAGGED, MAP, NEST_MAP_SKIP_MAPPED, 0, false },
 	{ "unmap pages", PAGES, UNMAP, 0, 0, false },
 	{ "unmap blocks", BLOCKS, UNMAP, 0, 0, false },
-	{ "unmap what is", RAGGED, UNMAP, NEST_UNMAP_SPARSE, 0, false },
+	{ "unmap what is", RAGGED, UNMAP, NEST_SKIP_HOLES, 0, false },
 	{ "protect", BLOCKS, PROTECT, 0, 0, false },
-	{ "protect what is", RAGGED, PROTECT, NEST_UNMAP_SPARSE, 0, false },
+	{ "protect what is", RAGGED, PROTECT, NEST_SKIP_HOLES, 0, false },
 	{ "another type", BLOCKS, PROTECT, 0, 0, true },
 	{ "mark", EMPTY, MARK, 0, 0, false },
 	{ "mark what is marked", HOLES, MARK, 0, 0, false },
@@ -257,9 +258,9 @@ bool can(const struct tcase *c, const struct work *w)
 		yes = f.max_leaf > 0 && 4 * largest(&f) <= half &&
 		      5 * largest(&f) >> f.pt.oa_bits == 0;
 	if (w->kind == HARVEST)
-		yes = nest_pt_harvest_dirty(&f.pt, 0, f.page, NULL, 0, NULL) == NEST_OK;
+		yes = nest_pt_harvest(&f.pt, 0, f.page, NEST_DIRTY, NULL, 0, NULL) == NEST_OK;
 	if (w->kind == AGE)
-		yes = nest_pt_age(&f.pt, 0, f.page, NULL, 0, NULL) == NEST_OK;
+		yes = nest_pt_harvest(&f.pt, 0, f.page, NEST_ACCESSED, NULL, 0, NULL) == NEST_OK;
 	fix_close(&f);
 	return yes;
 }
@@ -327,14 +328,16 @@ int one_shot(struct run *r, const struct work *w, uint64_t from, uint64_t size)
 	case MERGE:
 		return nest_pt_merge(pt, ia, size, g);
 	case HARVEST:
-		return nest_pt_harvest_dirty(pt, ia, size, told_from(r, from), w->flags, g);
+		return nest_pt_harvest(pt, ia, size, NEST_DIRTY, told_from(r, from), w->flags, g);
 	default:
-		return nest_pt_age(pt, ia, size, told_from(r, from), w->flags, g);
+		return nest_pt_harvest(pt, ia, size, NEST_ACCESSED, told_from(r, from), w->flags,
+				       g);
 	}
 }
 
 int step(struct run *r, const struct work *w, uint64_t from, uint64_t budget, uint64_t *done)
 {
+	struct steps st;
 	struct nest_gather *g = gather_of(r);
 	struct nest_pt *pt = &r->f.pt;
 	nest_ia_t ia = r->p.ia + from;
@@ -343,25 +346,41 @@ int step(struct run *r, const struct work *w, uint64_t from, uint64_t budget, ui
 	*done = ~(uint64_t)0;
 	switch (w->kind) {
 	case MAP:
-		return nest_pt_map_some(pt, ia, r->p.pa + from, size, r->f.attr, w->flags, g,
-					budget, done);
+		return steps_end(&st,
+				 nest_pt_map(pt, ia, r->p.pa + from, size, r->f.attr, w->flags,
+					     steps_begin(&st, pt, g, budget)),
+				 done);
 	case UNMAP:
-		return nest_pt_unmap_some(pt, ia, size, w->flags, g, budget, done);
+		return steps_end(
+			&st, nest_pt_unmap(pt, ia, size, w->flags, steps_begin(&st, pt, g, budget)),
+			done);
 	case PROTECT:
-		return nest_pt_protect_some(pt, ia, size, w->type ? other_type(r) : 0,
-					    w->type ? NEST_MT_MASK : r->f.w, w->flags, g, budget,
-					    done);
+		return steps_end(&st,
+				 nest_pt_protect(pt, ia, size, w->type ? other_type(r) : 0,
+						 w->type ? NEST_MT_MASK : r->f.w, w->flags,
+						 steps_begin(&st, pt, g, budget)),
+				 done);
 	case MARK:
-		return nest_pt_mark_some(pt, ia, size, mark_value, g, budget, done);
+		return steps_end(
+			&st,
+			nest_pt_mark(pt, ia, size, mark_value, steps_begin(&st, pt, g, budget)),
+			done);
 	case SPLIT:
-		return nest_pt_split_some(pt, ia, size, w->level, g, budget, done);
+		return steps_end(
+			&st, nest_pt_split(pt, ia, size, w->level, steps_begin(&st, pt, g, budget)),
+			done);
 	case MERGE:
-		return nest_pt_merge_some(pt, ia, size, g, budget, done);
+		return steps_end(&st, nest_pt_merge(pt, ia, size, steps_begin(&st, pt, g, budget)),
+				 done);
 	case HARVEST:
-		return nest_pt_harvest_dirty_some(pt, ia, size, told_from(r, from), w->flags, g,
-						  budget, done);
+		return steps_end(&st,
+				 nest_pt_harvest(pt, ia, size, NEST_DIRTY, told_from(r, from),
+						 w->flags, steps_begin(&st, pt, g, budget)),
+				 done);
 	default:
-		return nest_pt_age_some(pt, ia, size, told_from(r, from), w->flags, g, budget,
-					done);
+		return steps_end(&st,
+				 nest_pt_harvest(pt, ia, size, NEST_ACCESSED, told_from(r, from),
+						 w->flags, steps_begin(&st, pt, g, budget)),
+				 done);
 	}
 }

@@ -4,6 +4,7 @@
  * numbers of levels and root sizes are written from the manuals, not computed.
  */
 #include "support.h"
+#include "tests/steps.h"
 
 static struct arena arena;
 
@@ -188,19 +189,30 @@ static void geometry_is_the_manuals(void **state)
 /* The same bad range for every call that takes one; nothing may change. */
 static void refuse_range(struct fix *f, uint64_t ia, uint64_t size, int rc)
 {
+	struct steps st;
 	struct nest_pt *pt = &f->pt;
 	nest_pa_t pa = 0;
 	uint64_t done = 0;
 
 	CHECK_RC(nest_pt_map(pt, ia, pa, size, f->attr, 0, NULL), rc);
-	CHECK_RC(nest_pt_unmap(pt, ia, size, NEST_UNMAP_SPARSE, NULL), rc);
-	CHECK_RC(nest_pt_protect(pt, ia, size, 0, f->w, NEST_UNMAP_SPARSE, NULL), rc);
+	CHECK_RC(nest_pt_unmap(pt, ia, size, NEST_SKIP_HOLES, NULL), rc);
+	CHECK_RC(nest_pt_protect(pt, ia, size, 0, f->w, NEST_SKIP_HOLES, NULL), rc);
 	CHECK_RC(nest_pt_mark(pt, ia, size, 7, NULL), rc);
 	CHECK_RC(nest_pt_split(pt, ia, size, 0, NULL), rc);
 	CHECK_RC(nest_pt_merge(pt, ia, size, NULL), rc);
-	CHECK_RC(nest_pt_map_some(pt, ia, pa, size, f->attr, 0, NULL, 4, &done), rc);
-	CHECK_RC(nest_pt_unmap_some(pt, ia, size, NEST_UNMAP_SPARSE, NULL, 4, &done), rc);
-	CHECK_RC(nest_pt_protect_some(pt, ia, size, 0, f->w, 0, NULL, 4, &done), rc);
+	CHECK_RC(steps_end(&st,
+			   nest_pt_map(pt, ia, pa, size, f->attr, 0, steps_begin(&st, pt, NULL, 4)),
+			   &done),
+		 rc);
+	CHECK_RC(steps_end(&st,
+			   nest_pt_unmap(pt, ia, size, NEST_SKIP_HOLES,
+					 steps_begin(&st, pt, NULL, 4)),
+			   &done),
+		 rc);
+	CHECK_RC(steps_end(&st,
+			   nest_pt_protect(pt, ia, size, 0, f->w, 0, steps_begin(&st, pt, NULL, 4)),
+			   &done),
+		 rc);
 	CHECK_EQ(done, 0);
 	CHECK_RC(nest_pt_tables_for(pt, ia, size, 0, &done), rc);
 	CHECK_EQ(done, 0);
@@ -255,10 +267,10 @@ static void ranges(const struct tcase *c)
 		refuse_range(&f, big * 2, f.page, NEST_E_RANGE);
 	}
 	/* A walk takes any whole range; the same refusals hold for it. */
-	CHECK_RC(nest_pt_walk(&f.pt, base[0], 0, never, NULL), NEST_E_RANGE);
-	CHECK_RC(nest_pt_walk(&f.pt, end - f.page, 2 * f.page, never, NULL), NEST_E_RANGE);
-	CHECK_RC(nest_pt_walk(&f.pt, base[0], f.page, NULL, NULL), NEST_E_INVAL);
-	CHECK_RC(nest_pt_walk_flags(&f.pt, base[0], f.page, 1u << 30, never, NULL), NEST_E_INVAL);
+	CHECK_RC(nest_pt_walk(&f.pt, base[0], 0, 0, never, NULL), NEST_E_RANGE);
+	CHECK_RC(nest_pt_walk(&f.pt, end - f.page, 2 * f.page, 0, never, NULL), NEST_E_RANGE);
+	CHECK_RC(nest_pt_walk(&f.pt, base[0], f.page, 0, NULL, NULL), NEST_E_INVAL);
+	CHECK_RC(nest_pt_walk(&f.pt, base[0], f.page, 1u << 30, never, NULL), NEST_E_INVAL);
 	check_unchanged(&f, &before);
 	CHECK_OK(nest_pt_unmap(&f.pt, end - f.page, f.page, 0, NULL));
 	check_none(&f, end - f.page);
@@ -320,7 +332,8 @@ static void arguments(const struct tcase *c)
 {
 	struct fix f;
 	struct nest_mapping q;
-	struct nest_pt_stats st;
+	struct nest_pt_stats stats;
+	struct steps st;
 	struct nest_reserve r;
 	struct snap before;
 	static const unsigned too_high[] = { 5, 6, 7, 8, 9, 15, 16, 24, 256, 0x80000000 };
@@ -338,9 +351,9 @@ static void arguments(const struct tcase *c)
 		if (bit > 9)
 			CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, flag, NULL),
 				 NEST_E_INVAL);
-		if (flag & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT))
+		if (flag & ~(NEST_SKIP_HOLES | NEST_NO_SPLIT))
 			CHECK_RC(nest_pt_unmap(&f.pt, ia, p, flag, NULL), NEST_E_INVAL);
-		if (flag & ~(NEST_UNMAP_SPARSE | NEST_NO_SPLIT | NEST_IF_SET))
+		if (flag & ~(NEST_SKIP_HOLES | NEST_NO_SPLIT | NEST_IF_SET))
 			CHECK_RC(nest_pt_protect(&f.pt, ia, p, 0, f.w, flag, NULL), NEST_E_INVAL);
 		if (flag & ~NEST_ATTR_MASK) {
 			CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr | flag, 0, NULL),
@@ -354,7 +367,10 @@ static void arguments(const struct tcase *c)
 		uint32_t flag = NEST_MAP_MAX_LEVEL(too_high[i]);
 
 		CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, flag, NULL), NEST_E_INVAL);
-		CHECK_RC(nest_pt_map_some(&f.pt, ia + p, 0, p, f.attr, flag, NULL, 1, &done),
+		CHECK_RC(steps_end(&st,
+				   nest_pt_map(&f.pt, ia + p, 0, p, f.attr, flag,
+					       steps_begin(&st, &f.pt, NULL, 1)),
+				   &done),
 			 NEST_E_INVAL);
 	}
 	CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, NEST_MAP_MAX_LEVEL(-1), NULL),
@@ -362,7 +378,7 @@ static void arguments(const struct tcase *c)
 	CHECK_RC(
 		nest_pt_map(&f.pt, ia, 0, p, f.attr, NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED, NULL),
 		NEST_E_INVAL);
-	CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, NEST_UNMAP_SPARSE, NULL), NEST_E_INVAL);
+	CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, NEST_SKIP_HOLES, NULL), NEST_E_INVAL);
 	CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, (nest_attr_t)6 << 8 | NEST_R, 0, NULL),
 		 NEST_E_INVAL);
 	CHECK_RC(nest_pt_protect(&f.pt, ia, p, NEST_W, NEST_W, 0, NULL), NEST_E_INVAL);
@@ -383,10 +399,10 @@ static void arguments(const struct tcase *c)
 	CHECK_RC(nest_pt_merge(NULL, ia, p, NULL), NEST_E_INVAL);
 	CHECK_RC(nest_pt_query(NULL, ia, &q), NEST_E_INVAL);
 	CHECK_RC(nest_pt_query(&f.pt, ia, NULL), NEST_E_INVAL);
-	CHECK_RC(nest_pt_walk(NULL, ia, p, never, NULL), NEST_E_INVAL);
+	CHECK_RC(nest_pt_walk(NULL, ia, p, 0, never, NULL), NEST_E_INVAL);
 	CHECK_RC(nest_pt_dump(NULL, NULL, NULL), NEST_E_INVAL);
 	CHECK_RC(nest_pt_dump(&f.pt, NULL, NULL), NEST_E_INVAL);
-	CHECK_RC(nest_pt_stats(NULL, &st), NEST_E_INVAL);
+	CHECK_RC(nest_pt_stats(NULL, &stats), NEST_E_INVAL);
 	CHECK_RC(nest_pt_stats(&f.pt, NULL), NEST_E_INVAL);
 	CHECK_RC(nest_pt_share(NULL, &f.pt, ia, p), NEST_E_INVAL);
 	CHECK_RC(nest_pt_share(&f.pt, NULL, ia, p), NEST_E_INVAL);
@@ -397,12 +413,6 @@ static void arguments(const struct tcase *c)
 	CHECK_RC(nest_reserve_fill(NULL, &f.pt, 1), NEST_E_INVAL);
 	CHECK_RC(nest_reserve_fill(&r, NULL, 1), NEST_E_INVAL);
 	done = 99;
-	CHECK_RC(nest_pt_map_some(&f.pt, ia + p, 0, p, f.attr, 0, NULL, 0, &done), NEST_E_INVAL);
-	CHECK_RC(nest_pt_map_some(&f.pt, ia + p, 0, p, f.attr, 0, NULL, 1, NULL), NEST_E_INVAL);
-	CHECK_RC(nest_pt_unmap_some(&f.pt, ia, p, 0, NULL, 0, &done), NEST_E_INVAL);
-	CHECK_RC(nest_pt_unmap_some(&f.pt, ia, p, 0, NULL, 1, NULL), NEST_E_INVAL);
-	CHECK_RC(nest_pt_protect_some(&f.pt, ia, p, 0, f.w, 0, NULL, 0, &done), NEST_E_INVAL);
-	CHECK_RC(nest_pt_protect_some(&f.pt, ia, p, 0, f.w, 0, NULL, 1, NULL), NEST_E_INVAL);
 	check_unchanged(&f, &before);
 	snap_free(&before);
 	fix_close(&f);

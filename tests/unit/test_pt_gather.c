@@ -77,7 +77,7 @@ static void removed(const struct tcase *c)
 	/* Marks are no leaves. */
 	CHECK_OK(nest_pt_mark(&f.pt, ia + p, 3 * p, 1, NULL));
 	listen(&f, &g, &l);
-	CHECK_OK(nest_pt_unmap(&f.pt, ia + p, 3 * p, NEST_UNMAP_SPARSE, &g));
+	CHECK_OK(nest_pt_unmap(&f.pt, ia + p, 3 * p, NEST_SKIP_HOLES, &g));
 	nest_gather_sync(&g);
 	CHECK_EQ(l.leaves, 0);
 	fix_close(&f);
@@ -199,7 +199,7 @@ static int change_nothing(struct fix *f, unsigned op, uint64_t ia)
 	case 0:
 		return nest_pt_map(pt, ia, 0x8000000, two, f->attr, NEST_MAP_SKIP_MAPPED, NULL);
 	case 1:
-		return nest_pt_unmap(pt, ia + two, two, NEST_UNMAP_SPARSE, NULL);
+		return nest_pt_unmap(pt, ia + two, two, NEST_SKIP_HOLES, NULL);
 	case 2:
 		return nest_pt_protect(pt, ia, two, 0, 0, 0, NULL);
 	case 3:
@@ -259,7 +259,7 @@ static void counts(const struct tcase *c)
 	CHECK(!arena_flushed(&f.a, ia + p, ia + 2 * p - 1));
 	CHECK(f.a.ev[0].flush.leaf_only);
 	arena_mark(&f.a);
-	CHECK_OK(nest_pt_unmap(&f.pt, ia, 8 * p, NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_unmap(&f.pt, ia, 8 * p, NEST_SKIP_HOLES, NULL));
 	CHECK(arena_flushed(&f.a, ia + p, ia + 2 * p - 1));
 	CHECK(arena_flushed(&f.a, ia + 4 * p, ia + 5 * p - 1));
 	CHECK(f.top == 0 || !f.a.ev[0].flush.leaf_only);
@@ -572,6 +572,74 @@ static void a_table_stays_while_it_holds_a_page(void **state)
 	sweep(SWEEP_SOME_WIDTHS, neighbours);
 }
 
+/* ---- What a flush says of the change ---- */
+
+/* All flushes since the last mark name the table, and say that. */
+static void flushes_say(struct fix *f, bool writes_only)
+{
+	CHECK(f->a.nr_ev > 0);
+	for (unsigned i = 0; i < f->a.nr_ev; i++) {
+		if (f->a.ev[i].kind != EV_FLUSH)
+			continue;
+		CHECK(f->a.ev[i].flush.pt == &f->pt);
+		CHECK_EQ(f->a.ev[i].flush.writes_only, writes_only);
+	}
+	arena_mark(&f->a);
+}
+
+static void writes_alone(const struct tcase *c)
+{
+	for (unsigned kind = 0; kind < 4; kind++) {
+		struct tcase with = *c;
+		struct nest_gather g;
+		struct fix f;
+		uint64_t ia, p;
+
+		with.plain = kind & 1;
+		if (kind & 2) {
+			with.flags |= NEST_PT_SHARED;
+			with.features &= ~(uint32_t)NEST_FEAT_CONTIG;
+		}
+		fix_open(&f, &with);
+		p = f.page;
+		ia = place(&f, PLACE_MID, 8 * p);
+		CHECK_OK(nest_pt_map(&f.pt, ia, 0, 8 * p, f.attr, NEST_MAP_NO_HUGE, NULL));
+		nest_pt_set_vmid(&f.pt, 9);
+		CHECK_EQ(nest_pt_vmid(&f.pt), 9);
+		arena_mark(&f.a);
+		CHECK_OK(nest_pt_protect(&f.pt, ia, 2 * p, 0, f.w, 0, NULL));
+		flushes_say(&f, true);
+		CHECK_OK(nest_pt_protect(&f.pt, ia + 2 * p, p, 0, f.w, 0, NULL));
+		flushes_say(&f, true);
+		CHECK_OK(nest_pt_protect(&f.pt, ia + 3 * p, p, 0, NEST_X, 0, NULL));
+		flushes_say(&f, false);
+		CHECK_OK(nest_pt_protect(&f.pt, ia, 2 * p, f.w, 0, 0, NULL));
+		flushes_say(&f, false);
+		CHECK_OK(nest_pt_unmap(&f.pt, ia + 7 * p, p, 0, NULL));
+		flushes_say(&f, false);
+		/* What one call says, another one may not have meant. */
+		nest_gather_init(&g, &f.pt);
+		CHECK_OK(nest_pt_protect(&f.pt, ia + 4 * p, p, 0, f.w, 0, &g));
+		nest_gather_sync(&g);
+		flushes_say(&f, true);
+		if (!(kind & 2)) {
+			CHECK_OK(nest_pt_protect(&f.pt, ia + 5 * p, p, 0, f.w, 0, &g));
+			CHECK_OK(nest_pt_unmap(&f.pt, ia + 6 * p, p, 0, &g));
+			nest_gather_sync(&g);
+			flushes_say(&f, false);
+		}
+		CHECK_OK(nest_pt_unmap(&f.pt, ia, 8 * p, NEST_SKIP_HOLES, NULL));
+		arena_run_deferred(&f.a);
+		fix_close(&f);
+	}
+}
+
+static void a_flush_tells_when_only_writes_were_taken(void **state)
+{
+	(void)state;
+	sweep(SWEEP_DEFAULT_WIDTH, writes_alone);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -585,6 +653,7 @@ int main(void)
 		cmocka_unit_test(flush_comes_before_reuse),
 		cmocka_unit_test(a_table_stays_while_it_holds_a_page),
 		cmocka_unit_test(a_hole_is_flushed_as_it_was_cached),
+		cmocka_unit_test(a_flush_tells_when_only_writes_were_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

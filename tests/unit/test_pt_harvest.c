@@ -9,14 +9,6 @@
 
 enum { A = NEST_ACCESSED, D = NEST_DIRTY };
 
-typedef int (*harvest_fn)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint64_t *bitmap,
-			  uint32_t flags, struct nest_gather *gather);
-
-static harvest_fn harvest_of(nest_attr_t which)
-{
-	return which == D ? nest_pt_harvest_dirty : nest_pt_age;
-}
-
 /* ---- The hardware's side ---- */
 
 /* The live entry of `level` that a walk for ia reads. */
@@ -168,7 +160,7 @@ static void only_the_one_bit_of_an_entry_changes(void **state)
 		e[1] ^= m->d;
 		e[2] ^= m->a;
 		e[3] ^= m->a | m->d;
-		CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0, 0x4000, &bitmap, 0, NULL));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x4000, NEST_DIRTY, &bitmap, 0, NULL));
 		CHECK_EQ(bitmap, 0xa);
 		CHECK_EQ(e[0], m->word);
 		CHECK_EQ(e[1], m->word + m->step);
@@ -176,7 +168,7 @@ static void only_the_one_bit_of_an_entry_changes(void **state)
 		CHECK_EQ(e[3], (m->word + 3 * m->step) ^ m->a);
 		e[2] ^= m->d;
 		bitmap = 0;
-		CHECK_OK(nest_pt_age(&f.pt, 0, 0x4000, &bitmap, 0, NULL));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x4000, NEST_ACCESSED, &bitmap, 0, NULL));
 		CHECK_EQ(bitmap, 0xc);
 		CHECK_EQ(e[0], m->word);
 		CHECK_EQ(e[1], m->word + m->step);
@@ -381,9 +373,9 @@ static void one_round(struct scene *s, nest_attr_t which)
 	any = expect(s, which, a, b, keep, told);
 	arena_mark(&f->a);
 	nest_gather_init(&g, &f->pt);
-	CHECK_OK(harvest_of(which)(&f->pt, s->ia + a * f->page, (b - a) * f->page,
-				   told ? s->bitmap : NULL, keep ? NEST_HARVEST_KEEP : 0,
-				   gathered ? &g : NULL));
+	CHECK_OK(nest_pt_harvest(&f->pt, s->ia + a * f->page, (b - a) * f->page, which,
+				 told ? s->bitmap : NULL, keep ? NEST_HARVEST_KEEP : 0,
+				 gathered ? &g : NULL));
 	if (gathered)
 		CHECK_EQ(arena_count(&f->a, EV_FLUSH), 0);
 	nest_gather_sync(&g);
@@ -465,14 +457,14 @@ static void partly(const struct tcase *c)
 	*e = with(&f, word, D, true);
 	arena_mark(&f.a);
 	/* The range lacks the last page, then the first. */
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, ia, s1 - p, bitmap, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, ia, s1 - p, NEST_DIRTY, bitmap, 0, NULL));
 	for (uint64_t i = 0; i < pages; i++)
 		CHECK_EQ(bitmap[i / 64] >> i % 64 & 1, i < pages - 1);
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, ia + p, s1 - p, bitmap, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, ia + p, s1 - p, NEST_DIRTY, bitmap, 0, NULL));
 	CHECK_EQ(*e, with(&f, word, D, true));
 	CHECK_EQ(f.a.nr_ev, 0);
 	memset(bitmap, 0, sizeof(bitmap));
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, ia, s1, bitmap, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, ia, s1, NEST_DIRTY, bitmap, 0, NULL));
 	for (uint64_t i = 0; i < pages / 64; i++)
 		CHECK_EQ(bitmap[i], ~0ull);
 	CHECK_EQ(*e, word);
@@ -550,26 +542,26 @@ static void a_group_is_dirty_by_any_member_and_never_broken(void **state)
 		f.a.host.sync = look_at_sync;
 		arena_mark(&f.a);
 		/* Of a part: not the member that is dirty, and yet the part is. */
-		CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0x18000, 0x8000, &bitmap, 0, NULL));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0x18000, 0x8000, NEST_DIRTY, &bitmap, 0, NULL));
 		CHECK_EQ(bitmap, 0xff);
 		bitmap = 0;
-		CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0xf000, 0x6000, &bitmap, 0, NULL));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0xf000, 0x6000, NEST_DIRTY, &bitmap, 0, NULL));
 		CHECK_EQ(bitmap, 0x3e);
 		bitmap = 0;
-		CHECK_OK(
-			nest_pt_harvest_dirty(&f.pt, 0, 0x40000, &bitmap, NEST_HARVEST_KEEP, NULL));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x40000, NEST_DIRTY, &bitmap, NEST_HARVEST_KEEP,
+					 NULL));
 		CHECK_EQ(bitmap, 0xffff0000);
 		CHECK_EQ(members[5], (word + 5 * step) ^ m->d);
 		CHECK_EQ(members[9], (word + 9 * step) ^ m->a);
 		CHECK_EQ(f.a.nr_ev, 0);
 		bitmap = 0;
 		nest_gather_init(&g, &f.pt);
-		CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0, 0x40000, &bitmap, 0, &g));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x40000, NEST_DIRTY, &bitmap, 0, &g));
 		CHECK_EQ(bitmap, 0xffff0000);
 		for (unsigned i = 0; i < 16; i++)
 			CHECK_EQ(members[i], (word + i * step) ^ (i == 9 ? m->a : 0));
 		CHECK_EQ(f.a.nr_ev, 0);
-		CHECK_OK(nest_pt_age(&f.pt, 0x10000, 0x10000, NULL, 0, &g));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0x10000, 0x10000, NEST_ACCESSED, NULL, 0, &g));
 		for (unsigned i = 0; i < 16; i++)
 			CHECK_EQ(members[i], word + i * step);
 		CHECK_EQ(f.a.nr_ev, 0);
@@ -584,7 +576,7 @@ static void a_group_is_dirty_by_any_member_and_never_broken(void **state)
 		CHECK_OK(nest_pt_map(&f.pt, 0x20000, 0x80010000, 0x10000, m->attr, 0, NULL));
 		members[16 + 13] ^= m->d;
 		bitmap = 0;
-		CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0, 0x28000, &bitmap, 0, NULL));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x28000, NEST_DIRTY, &bitmap, 0, NULL));
 		CHECK_EQ(bitmap, 0xff00000000);
 		fix_close(&f);
 	}
@@ -612,10 +604,10 @@ static void flushes(const struct tcase *c)
 	e[63] = with(&f, e[63], D, true);
 	arena_mark(&f.a);
 	nest_gather_init(&g, &f.pt);
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, ia, 64 * p, NULL, NEST_HARVEST_KEEP, &g));
+	CHECK_OK(nest_pt_harvest(&f.pt, ia, 64 * p, NEST_DIRTY, NULL, NEST_HARVEST_KEEP, &g));
 	nest_gather_sync(&g);
 	CHECK_EQ(f.a.nr_ev, 0);
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, ia, 64 * p, NULL, 0, &g));
+	CHECK_OK(nest_pt_harvest(&f.pt, ia, 64 * p, NEST_DIRTY, NULL, 0, &g));
 	CHECK_EQ(f.a.nr_ev, 0);
 	nest_gather_sync(&g);
 	CHECK_EQ(f.a.nr_ev, 3);
@@ -631,11 +623,11 @@ static void flushes(const struct tcase *c)
 		CHECK_EQ(f.a.ev[i].flush.vmid, 77);
 	}
 	/* Nothing is dirty any more. */
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, ia, 64 * p, NULL, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, ia, 64 * p, NEST_DIRTY, NULL, 0, NULL));
 	CHECK_EQ(f.a.nr_ev, 3);
 	/* Without a gather, before it returns. */
 	e[0] = with(&f, e[0], D, true);
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, ia, 64 * p, NULL, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, ia, 64 * p, NEST_DIRTY, NULL, 0, NULL));
 	CHECK_EQ(f.a.nr_ev, 4);
 	CHECK_EQ(f.a.ev[3].flush.ia, ia);
 	CHECK_EQ(f.a.ev[3].flush.size, p);
@@ -673,16 +665,16 @@ static void tables_are_synced_where_they_changed(void **state)
 	block = entry_at(&f, 0x400000, 1);
 	f.a.host.sync = note_sync;
 	syncs = 0;
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0, 0x800000, NULL, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x800000, NEST_DIRTY, NULL, 0, NULL));
 	e[5] |= 0x40;
 	e[511] |= 0x40;
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0, 0x800000, NULL, NEST_HARVEST_KEEP, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x800000, NEST_DIRTY, NULL, NEST_HARVEST_KEEP, NULL));
 	CHECK_EQ(syncs, 0);
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0, 0x800000, NULL, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x800000, NEST_DIRTY, NULL, 0, NULL));
 	CHECK_EQ(syncs, 1);
 	CHECK(synced_from <= e + 5 && synced_to >= e + 512);
 	*block |= 0x40;
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0, 0x800000, NULL, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x800000, NEST_DIRTY, NULL, 0, NULL));
 	CHECK_EQ(syncs, 2);
 	CHECK(synced_from <= block && synced_to > block);
 	fix_close(&f);
@@ -709,7 +701,7 @@ static void aarch64_dirty_is_what_a_query_says_or_cannot_say(void **state)
 	CHECK_EQ(e[0], 0x00400000000003ff);
 	CHECK_EQ(e[1], 0x00c000000000137f);
 	CHECK_EQ(e[2], 0x00480000000023ff);
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0, 0x3000, &bitmap, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x3000, NEST_DIRTY, &bitmap, 0, NULL));
 	CHECK_EQ(bitmap, 7);
 	CHECK_EQ(e[0], 0x00400000000003ff);
 	CHECK_EQ(e[1], 0x004000000000137f);
@@ -757,7 +749,8 @@ static void writable_pages_that_cannot_tell_are_told_as_dirty(void **state)
 		arena_mark(&f.a);
 		for (unsigned k = 0; k < 3; k++) {
 			memset(bitmap, 0, sizeof(bitmap));
-			CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0, 0x204000, bitmap, keep[k], NULL));
+			CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x204000, NEST_DIRTY, bitmap, keep[k],
+						 NULL));
 			CHECK_EQ(bitmap[0], 0xffff0006);
 			for (unsigned i = 1; i < 8; i++)
 				CHECK_EQ(bitmap[i], 0);
@@ -766,21 +759,21 @@ static void writable_pages_that_cannot_tell_are_told_as_dirty(void **state)
 		}
 		/* Half of the group; and the writable page that can tell, once it has something. */
 		bitmap[0] = 0;
-		CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0x18000, 0x8000, bitmap, 0, NULL));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0x18000, 0x8000, NEST_DIRTY, bitmap, 0, NULL));
 		CHECK_EQ(bitmap[0], 0xff);
 		CHECK_EQ(arena_count(&f.a, EV_FLUSH), 0);
 		e[5] = with(&f, e[5], D, true);
 		bitmap[0] = 0;
-		CHECK_OK(nest_pt_harvest_dirty(&f.pt, 0, 0x8000, bitmap, 0, NULL));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x8000, NEST_DIRTY, bitmap, 0, NULL));
 		CHECK_EQ(bitmap[0], 0x26);
 		CHECK(!memcmp(was, e, sizeof(was)));
 		/* Accessed is told of every page, and once. */
 		bitmap[0] = 0;
-		CHECK_OK(nest_pt_age(&f.pt, 0, 0x8000, bitmap, 0, NULL));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x8000, NEST_ACCESSED, bitmap, 0, NULL));
 		CHECK_EQ(bitmap[0], 0);
 		e[1] = with(&f, e[1], A, true);
-		CHECK_OK(nest_pt_age(&f.pt, 0, 0x8000, bitmap, 0, NULL));
-		CHECK_OK(nest_pt_age(&f.pt, 0, 0x8000, bitmap, 0, NULL));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x8000, NEST_ACCESSED, bitmap, 0, NULL));
+		CHECK_OK(nest_pt_harvest(&f.pt, 0, 0x8000, NEST_ACCESSED, bitmap, 0, NULL));
 		CHECK_EQ(bitmap[0], 2);
 		fix_close(&f);
 	}
@@ -813,26 +806,42 @@ static void refuse(const struct tcase *c)
 	before = snap_take(&f);
 	arena_mark(&f.a);
 	for (unsigned d = 0; d < 2; d++) {
-		harvest_fn fn = harvest_of(d ? D : A);
+		const nest_attr_t which = d ? D : A;
 
-		CHECK_RC(fn(NULL, ia, 8 * p, bitmap, 0, NULL), NEST_E_INVAL);
-		CHECK_RC(fn(&f.pt, ia, 8 * p, bitmap, NEST_HARVEST_KEEP << 1, NULL), NEST_E_INVAL);
-		CHECK_RC(fn(&f.pt, ia, 8 * p, bitmap, NEST_UNMAP_SPARSE, NULL), NEST_E_INVAL);
-		CHECK_RC(fn(&f.pt, ia, 8 * p, bitmap, 0, &g), NEST_E_INVAL);
-		CHECK_RC(fn(&f.pt, ia + 8, 8 * p, bitmap, 0, NULL), NEST_E_ALIGN);
-		CHECK_RC(fn(&f.pt, ia, 8 * p - 8, bitmap, 0, NULL), NEST_E_ALIGN);
-		CHECK_RC(fn(&f.pt, ia, 0, bitmap, 0, NULL), NEST_E_RANGE);
-		CHECK_RC(fn(&f.pt, base[n - 1], len + p, bitmap, 0, NULL), NEST_E_RANGE);
-		CHECK_RC(fn(&f.pt, base[n - 1] + len - p, 2 * p, bitmap, 0, NULL), NEST_E_RANGE);
+		CHECK_RC(nest_pt_harvest(NULL, ia, 8 * p, which, bitmap, 0, NULL), NEST_E_INVAL);
+		CHECK_RC(nest_pt_harvest(&f.pt, ia, 8 * p, which, bitmap, NEST_HARVEST_KEEP << 1,
+					 NULL),
+			 NEST_E_INVAL);
+		CHECK_RC(nest_pt_harvest(&f.pt, ia, 8 * p, which, bitmap, NEST_SKIP_HOLES, NULL),
+			 NEST_E_INVAL);
+		CHECK_RC(nest_pt_harvest(&f.pt, ia, 8 * p, which, bitmap, 0, &g), NEST_E_INVAL);
+		CHECK_RC(nest_pt_harvest(&f.pt, ia + 8, 8 * p, which, bitmap, 0, NULL),
+			 NEST_E_ALIGN);
+		CHECK_RC(nest_pt_harvest(&f.pt, ia, 8 * p - 8, which, bitmap, 0, NULL),
+			 NEST_E_ALIGN);
+		CHECK_RC(nest_pt_harvest(&f.pt, ia, 0, which, bitmap, 0, NULL), NEST_E_RANGE);
+		CHECK_RC(nest_pt_harvest(&f.pt, base[n - 1], len + p, which, bitmap, 0, NULL),
+			 NEST_E_RANGE);
+		CHECK_RC(nest_pt_harvest(&f.pt, base[n - 1] + len - p, 2 * p, which, bitmap, 0,
+					 NULL),
+			 NEST_E_RANGE);
 		if (n == 2)
-			CHECK_RC(fn(&f.pt, base[0] + len - p, base[1] - (base[0] + len) + 2 * p,
-				    bitmap, 0, NULL),
+			CHECK_RC(nest_pt_harvest(&f.pt, base[0] + len - p,
+						 base[1] - (base[0] + len) + 2 * p, which, bitmap,
+						 0, NULL),
 				 NEST_E_RANGE);
 		if (tracked(c, d ? D : A))
 			continue;
-		CHECK_RC(fn(&f.pt, ia, 8 * p, bitmap, 0, NULL), NEST_E_UNSUPPORTED);
-		CHECK_RC(fn(&f.pt, ia, 8 * p, bitmap, NEST_HARVEST_KEEP, NULL), NEST_E_UNSUPPORTED);
+		CHECK_RC(nest_pt_harvest(&f.pt, ia, 8 * p, which, bitmap, 0, NULL),
+			 NEST_E_UNSUPPORTED);
+		CHECK_RC(nest_pt_harvest(&f.pt, ia, 8 * p, which, bitmap, NEST_HARVEST_KEEP, NULL),
+			 NEST_E_UNSUPPORTED);
 	}
+	CHECK_RC(nest_pt_harvest(&f.pt, ia, 8 * p, 0, bitmap, 0, NULL), NEST_E_INVAL);
+	CHECK_RC(nest_pt_harvest(&f.pt, ia, 8 * p, D | NEST_W, bitmap, 0, NULL), NEST_E_INVAL);
+	if (!tracked(c, D) || !tracked(c, A))
+		CHECK_RC(nest_pt_harvest(&f.pt, ia, 8 * p, A | D, bitmap, 0, NULL),
+			 NEST_E_UNSUPPORTED);
 	CHECK_EQ(bitmap[0], 1);
 	CHECK_EQ(bitmap[1], 2);
 	CHECK_EQ(bitmap[2], 3);
@@ -841,7 +850,7 @@ static void refuse(const struct tcase *c)
 	snap_free(&before);
 	fix_close(&other);
 	fix_close(&f);
-	CHECK_RC(nest_pt_age(&f.pt, 0, p, bitmap, 0, NULL), NEST_E_INVAL);
+	CHECK_RC(nest_pt_harvest(&f.pt, 0, p, NEST_ACCESSED, bitmap, 0, NULL), NEST_E_INVAL);
 }
 
 static void what_is_refused_changes_nothing(void **state)
@@ -882,17 +891,17 @@ static void linked(const struct tcase *c)
 	word = with(&f, *e, D, true);
 	*e = word;
 	arena_mark(&f.a);
-	CHECK_RC(nest_pt_harvest_dirty(&dst, ia, 8 * p, &bitmap, 0, NULL), NEST_E_DENIED);
-	CHECK_RC(nest_pt_harvest_dirty(&dst, ia + t - p, p, NULL, 0, NULL), NEST_E_DENIED);
+	CHECK_RC(nest_pt_harvest(&dst, ia, 8 * p, NEST_DIRTY, &bitmap, 0, NULL), NEST_E_DENIED);
+	CHECK_RC(nest_pt_harvest(&dst, ia + t - p, p, NEST_DIRTY, NULL, 0, NULL), NEST_E_DENIED);
 	CHECK_EQ(bitmap, 0);
 	CHECK_EQ(*e, word);
-	CHECK_OK(nest_pt_harvest_dirty(&dst, ia, 8 * p, &bitmap, NEST_HARVEST_KEEP, NULL));
+	CHECK_OK(nest_pt_harvest(&dst, ia, 8 * p, NEST_DIRTY, &bitmap, NEST_HARVEST_KEEP, NULL));
 	CHECK_EQ(bitmap, 8);
 	CHECK_EQ(*e, word);
-	CHECK_OK(nest_pt_harvest_dirty(&dst, own, t, &bitmap, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&dst, own, t, NEST_DIRTY, &bitmap, 0, NULL));
 	CHECK_EQ(bitmap, 8);
 	CHECK_EQ(f.a.nr_ev, 0);
-	CHECK_OK(nest_pt_harvest_dirty(&f.pt, ia, 8 * p, &bitmap, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, ia, 8 * p, NEST_DIRTY, &bitmap, 0, NULL));
 	CHECK_EQ(*e, with(&f, word, D, false));
 	f.a.watch = NULL;
 	nest_pt_destroy(&dst);
@@ -970,7 +979,7 @@ static bool race_once(struct fix *f, nest_attr_t which, nest_attr_t set, unsigne
 	fmt.leaf = racing_leaf;
 	format.fmt = &fmt;
 	f->pt.format = &format;
-	CHECK_OK(harvest_of(which)(&f->pt, 0, RACE_PAGES * f->page, &bitmap, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f->pt, 0, RACE_PAGES * f->page, which, &bitmap, 0, NULL));
 	f->pt.format = f->c.format;
 	struck = race.countdown == 0;
 	for (unsigned i = 0; i < RACE_PAGES; i++) {
@@ -1015,6 +1024,47 @@ static void what_hardware_sets_meanwhile_is_not_lost(void **state)
 	}
 }
 
+/* ---- Both at once ---- */
+
+static void accessed_and_dirty(const struct tcase *c)
+{
+	struct fix f;
+	uint64_t bitmap = 0, ia, p;
+	nest_attr_t attr;
+	nest_pte_t e;
+
+	if (!tracked(c, A) || !tracked(c, D))
+		return;
+	fix_open(&f, c);
+	p = f.page;
+	ia = place(&f, PLACE_MID, 4 * p);
+	attr = f.attr;
+	if (nest_pte_leaf(c->format, 0, c->features, 0, attr | NEST_DBM, &e) == NEST_OK)
+		attr |= NEST_DBM;
+	CHECK_OK(nest_pt_map(&f.pt, ia, 0, 4 * p, attr, NEST_MAP_NO_HUGE, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, ia, 4 * p, A | D, &bitmap, NEST_HARVEST_KEEP, NULL));
+	CHECK_EQ(bitmap, 0xf);
+	CHECK_OK(nest_pt_harvest(&f.pt, ia, 4 * p, A | D, NULL, 0, NULL));
+	bitmap = 0;
+	CHECK_OK(nest_pt_harvest(&f.pt, ia, 4 * p, A | D, &bitmap, 0, NULL));
+	CHECK_EQ(bitmap, 0);
+	CHECK_OK(nest_pt_protect(&f.pt, ia + p, p, A, 0, 0, NULL));
+	CHECK_OK(nest_pt_protect(&f.pt, ia + 2 * p, p, D, 0, 0, NULL));
+	CHECK_OK(nest_pt_harvest(&f.pt, ia, 4 * p, A | D, &bitmap, 0, NULL));
+	CHECK_EQ(bitmap, 6);
+	bitmap = 0;
+	for (unsigned which = 0; which < 2; which++)
+		CHECK_OK(nest_pt_harvest(&f.pt, ia, 4 * p, which ? A : D, &bitmap, 0, NULL));
+	CHECK_EQ(bitmap, 0);
+	fix_close(&f);
+}
+
+static void both_are_told_by_one_harvest(void **state)
+{
+	(void)state;
+	every_case(accessed_and_dirty);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1029,6 +1079,7 @@ int main(void)
 		cmocka_unit_test(what_is_refused_changes_nothing),
 		cmocka_unit_test(what_is_linked_from_elsewhere_is_only_looked_at),
 		cmocka_unit_test(what_hardware_sets_meanwhile_is_not_lost),
+		cmocka_unit_test(both_are_told_by_one_harvest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

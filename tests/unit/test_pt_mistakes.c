@@ -398,7 +398,7 @@ static void pointers(const struct tcase *c)
 		CHECK_EQ(e & ~pointer_bits(&f), pa);
 		CHECK_OK(nest_pt_query(&f.pt, a.ia + 2 * a.s, &m));
 		CHECK_EQ(m.pa, a.pa + 2 * a.s);
-		CHECK_OK(nest_pt_unmap(&f.pt, a.ia + 2 * a.s, a.s, NEST_UNMAP_SPARSE, NULL));
+		CHECK_OK(nest_pt_unmap(&f.pt, a.ia + 2 * a.s, a.s, NEST_SKIP_HOLES, NULL));
 	}
 	fix_close(&f);
 }
@@ -541,10 +541,10 @@ static void mark_bits(const struct tcase *c)
 		uint64_t value = (uint64_t)1 << bit;
 
 		CHECK_OK(nest_pt_mark(&f.pt, ia, n * p, value, NULL));
-		CHECK_OK(nest_pt_unmap(&f.pt, ia + 4 * p, p, NEST_UNMAP_SPARSE, NULL));
+		CHECK_OK(nest_pt_unmap(&f.pt, ia + 4 * p, p, NEST_SKIP_HOLES, NULL));
 		CHECK_OK(nest_pt_map(&f.pt, ia + 7 * p, 0x8000000, 2 * p, f.attr, NEST_MAP_REPLACE,
 				     NULL));
-		CHECK_OK(nest_pt_protect(&f.pt, ia, n * p, 0, f.w, NEST_UNMAP_SPARSE, NULL));
+		CHECK_OK(nest_pt_protect(&f.pt, ia, n * p, 0, f.w, NEST_SKIP_HOLES, NULL));
 		CHECK_OK(nest_pt_split(&f.pt, ia, n * p, 0, NULL));
 		CHECK_OK(nest_pt_merge(&f.pt, ia, n * p, NULL));
 		for (uint64_t i = 0; i < n; i++) {
@@ -557,7 +557,7 @@ static void mark_bits(const struct tcase *c)
 			CHECK_EQ(m.mark, kind == NEST_PTE_MARK ? value : 0);
 		}
 		check_consistent(&f);
-		CHECK_OK(nest_pt_unmap(&f.pt, ia, n * p, NEST_UNMAP_SPARSE, NULL));
+		CHECK_OK(nest_pt_unmap(&f.pt, ia, n * p, NEST_SKIP_HOLES, NULL));
 		CHECK_EQ(f.a.outstanding, f.tables0);
 		arena_mark(&f.a);
 	}
@@ -579,7 +579,7 @@ static void edges(const struct tcase *c)
 	p = f.page;
 	top = place(&f, PLACE_TOP, p);
 	CHECK_RC(nest_pt_map(&f.pt, top, 0, 0, f.attr, 0, NULL), NEST_E_RANGE);
-	CHECK_RC(nest_pt_unmap(&f.pt, top, 0, NEST_UNMAP_SPARSE, NULL), NEST_E_RANGE);
+	CHECK_RC(nest_pt_unmap(&f.pt, top, 0, NEST_SKIP_HOLES, NULL), NEST_E_RANGE);
 	CHECK_RC(nest_pt_map(&f.pt, top, 0, 2 * p, f.attr, 0, NULL), NEST_E_RANGE);
 	CHECK_RC(nest_pt_map(&f.pt, top, 0, 0 - p, f.attr, 0, NULL), NEST_E_RANGE);
 	CHECK_RC(nest_pt_map(&f.pt, top, 0, 0 - top, f.attr, 0, NULL),

@@ -4,6 +4,7 @@
  * until it succeeds. After each failure the entries, the translations and the pool are as before.
  */
 #include "support.h"
+#include "tests/steps.h"
 
 struct scene {
 	uint64_t ia;   /* two large pages (or 64 smallest ones), and as much room before them */
@@ -60,7 +61,7 @@ static int unmap_middle(struct fix *f, const struct scene *s, struct nest_gather
 
 static int unmap_sparse(struct fix *f, const struct scene *s, struct nest_gather *g)
 {
-	return nest_pt_unmap(&f->pt, s->ia - s->page, s->large, NEST_UNMAP_SPARSE, g);
+	return nest_pt_unmap(&f->pt, s->ia - s->page, s->large, NEST_SKIP_HOLES, g);
 }
 
 static int protect_across(struct fix *f, const struct scene *s, struct nest_gather *g)
@@ -80,7 +81,7 @@ static int revoke_across(struct fix *f, const struct scene *s, struct nest_gathe
 
 static int revoke_sparse(struct fix *f, const struct scene *s, struct nest_gather *g)
 {
-	return nest_pt_revoke(&f->pt, s->ia - s->page, s->large, 77, NEST_UNMAP_SPARSE, g);
+	return nest_pt_revoke(&f->pt, s->ia - s->page, s->large, 77, NEST_SKIP_HOLES, g);
 }
 
 static int split_both(struct fix *f, const struct scene *s, struct nest_gather *g)
@@ -97,9 +98,12 @@ static int split_deep(struct fix *f, const struct scene *s, struct nest_gather *
 
 static int map_in_one_step(struct fix *f, const struct scene *s, struct nest_gather *g)
 {
+	struct steps st;
 	uint64_t done = 0;
-	int rc = nest_pt_map_some(&f->pt, s->ia - 9 * s->page, 0, 9 * s->page, f->attr, 0, g,
-				  ~(uint64_t)0, &done);
+	int rc = steps_end(&st,
+			   nest_pt_map(&f->pt, s->ia - 9 * s->page, 0, 9 * s->page, f->attr, 0,
+				       steps_begin(&st, &f->pt, g, ~(uint64_t)0)),
+			   &done);
 
 	CHECK_EQ(done, rc ? 0 : 9 * s->page);
 	return rc;

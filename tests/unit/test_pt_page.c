@@ -211,7 +211,7 @@ static void changes_below_a_cursor(struct fix *f)
 	CHECK_OK(nest_pt_unmap(&f->pt, ia, 2 * p, 0, NULL));
 	CHECK_OK(nest_cursor_map(&c, 2 * p, f->attr));
 	check_maps(f, ia + 2 * p, 2 * p, f->attr);
-	CHECK_OK(nest_pt_unmap(&f->pt, ia, large, NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_unmap(&f->pt, ia, large, NEST_SKIP_HOLES, NULL));
 	CHECK_RC(nest_cursor_translate(&c, &pa, &attr), NEST_E_NOTMAPPED);
 	CHECK_OK(nest_pt_map(&f->pt, ia, large, large, f->attr, 0, NULL));
 	CHECK_RC(nest_cursor_map(&c, 0, f->attr), NEST_E_MAPPED);
@@ -221,7 +221,7 @@ static void changes_below_a_cursor(struct fix *f)
 	CHECK_OK(nest_cursor_unmap(&c, NULL));
 	check_none(f, ia + 4 * p);
 	check_maps(f, ia + 5 * p, large + 5 * p, f->attr);
-	CHECK_OK(nest_pt_unmap(&f->pt, ia, large, NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_unmap(&f->pt, ia, large, NEST_SKIP_HOLES, NULL));
 }
 
 static void cursors_of(const struct tcase *c)
@@ -260,7 +260,7 @@ static void lists(struct fix *f)
 			break;
 		CHECK_RC(rc, NEST_E_NOMEM);
 		if (f->c.flags & NEST_PT_SHARED) {
-			CHECK_OK(nest_pt_unmap(&f->pt, ia, 2 * n * p, NEST_UNMAP_SPARSE, NULL));
+			CHECK_OK(nest_pt_unmap(&f->pt, ia, 2 * n * p, NEST_SKIP_HOLES, NULL));
 			arena_run_deferred(&f->a);
 		}
 		check_unchanged(f, &before);
@@ -299,7 +299,7 @@ static void lists(struct fix *f)
 	check_maps(f, ia + p, 7 % (2 * n) * p, f->attr);
 	check_consistent(f);
 	free(frames);
-	CHECK_OK(nest_pt_unmap(&f->pt, ia, 2 * n * p, NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_unmap(&f->pt, ia, 2 * n * p, NEST_SKIP_HOLES, NULL));
 }
 
 static void lists_of(const struct tcase *c)

@@ -204,7 +204,7 @@ static void random_unmap(struct world *w, struct request *r, struct nest_gather 
 	bool sparse = below(w, 2), hole, cut;
 	int rc;
 
-	r->flags = (sparse ? NEST_UNMAP_SPARSE : 0) | (below(w, 8) ? 0 : NEST_NO_SPLIT);
+	r->flags = (sparse ? NEST_SKIP_HOLES : 0) | (below(w, 8) ? 0 : NEST_NO_SPLIT);
 	hole = !sparse && holes;
 	cut = (r->flags & NEST_NO_SPLIT) && cuts(w, r);
 	rc = counted(nest_pt_unmap(&w->f.pt, r->ia, r->size, r->flags, g));
@@ -234,7 +234,7 @@ static void random_protect(struct world *w, struct request *r, struct nest_gathe
 	bool hole = count(w, r, NEST_PTE_LEAF) < r->n, sparse = below(w, 2), cut;
 	int rc;
 
-	r->flags = (sparse ? NEST_UNMAP_SPARSE : 0) | (below(w, 8) ? 0 : NEST_NO_SPLIT);
+	r->flags = (sparse ? NEST_SKIP_HOLES : 0) | (below(w, 8) ? 0 : NEST_NO_SPLIT);
 	if (bit == NEST_X && below(w, 3) == 0)
 		r->flags |= NEST_IF_SET;
 	cut = (r->flags & NEST_NO_SPLIT) && cuts(w, r);
@@ -453,7 +453,7 @@ static void run(const struct tcase *c)
 	check_all(&w);
 	add_contents(&w);
 	for (i = 0; i < WINDOWS; i++) {
-		CHECK_OK(nest_pt_unmap(&w.f.pt, w.base[i], w.pages * w.f.page, NEST_UNMAP_SPARSE,
+		CHECK_OK(nest_pt_unmap(&w.f.pt, w.base[i], w.pages * w.f.page, NEST_SKIP_HOLES,
 				       NULL));
 		arena_run_deferred(&w.f.a);
 		free(w.cell[i]);

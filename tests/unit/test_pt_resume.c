@@ -6,6 +6,7 @@
  * once.
  */
 #include "resume.h"
+#include "tests/steps.h"
 
 enum between {
 	NOTHING,
@@ -65,13 +66,13 @@ static void other_call(struct run *r, const struct work *w, enum between what, u
 		break;
 	case DONE_CUT:
 		if (at)
-			CHECK_OK(nest_pt_unmap(&f->pt, ia + middle(r, 0, at), p, NEST_UNMAP_SPARSE,
+			CHECK_OK(nest_pt_unmap(&f->pt, ia + middle(r, 0, at), p, NEST_SKIP_HOLES,
 					       gather_of(r)));
 		break;
 	case DONE_PROTECT:
 		if (at)
 			CHECK_OK(nest_pt_protect(&f->pt, ia, at, used, used ? 0 : NEST_X,
-						 NEST_UNMAP_SPARSE, gather_of(r)));
+						 NEST_SKIP_HOLES, gather_of(r)));
 		break;
 	case COMING_GONE:
 	case COMING_MARK:
@@ -80,7 +81,7 @@ static void other_call(struct run *r, const struct work *w, enum between what, u
 			CHECK_OK(nest_pt_map(&f->pt, ia, 0, p, f->attr, 0, gather_of(r)));
 			break;
 		}
-		CHECK_OK(nest_pt_unmap(&f->pt, ia, p, NEST_UNMAP_SPARSE, gather_of(r)));
+		CHECK_OK(nest_pt_unmap(&f->pt, ia, p, NEST_SKIP_HOLES, gather_of(r)));
 		if (what == COMING_MARK)
 			CHECK_OK(nest_pt_mark(&f->pt, ia, p, 9, gather_of(r)));
 		break;
@@ -121,7 +122,7 @@ static int refusal(const struct work *w, enum between what)
 	switch (w->kind) {
 	case UNMAP:
 	case PROTECT:
-		return w->flags & NEST_UNMAP_SPARSE ? NEST_OK : NEST_E_NOTMAPPED;
+		return w->flags & NEST_SKIP_HOLES ? NEST_OK : NEST_E_NOTMAPPED;
 	case MARK:
 		return what == COMING_GONE ? NEST_E_MAPPED : NEST_OK;
 	default:
@@ -134,7 +135,7 @@ static void look_closely(struct run *r, const struct work *w)
 {
 	if (harvests(w))
 		CHECK_OK(nest_pt_protect(&r->f.pt, r->p.ia, r->p.size, NEST_ACCESSED, 0,
-					 NEST_UNMAP_SPARSE, NULL));
+					 NEST_SKIP_HOLES, NULL));
 	check_consistent(&r->f);
 }
 
@@ -342,6 +343,7 @@ static void a_stop_makes_no_difference(void **state)
 /* On an error *done tells what the earlier steps did; and nothing of the failing step is left. */
 static void a_failing_step_leaves_the_earlier_ones(void **state)
 {
+	struct steps st;
 	struct tcase c = tcase_of(&nest_fmt_npt, 0, 0, 0);
 	struct fix f;
 	uint64_t done = 0, p, at;
@@ -350,11 +352,16 @@ static void a_failing_step_leaves_the_earlier_ones(void **state)
 	fix_open(&f, &c);
 	p = f.page;
 	CHECK_OK(nest_pt_map(&f.pt, 40 * p, 0, p, f.attr, 0, NULL));
-	CHECK_RC(nest_pt_map_some(&f.pt, 0, 0x8000000, 64 * p, f.attr, 0, NULL, 8, &done),
+	CHECK_RC(steps_end(&st,
+			   nest_pt_map(&f.pt, 0, 0x8000000, 64 * p, f.attr, 0,
+				       steps_begin(&st, &f.pt, NULL, 8)),
+			   &done),
 		 NEST_E_AGAIN);
 	CHECK(done > 0 && done <= 40 * p);
-	for (at = done; nest_pt_map_some(&f.pt, at, 0x8000000 + at, 64 * p - at, f.attr, 0, NULL, 8,
-					 &done) == NEST_E_AGAIN;)
+	for (at = done; steps_end(&st,
+				  nest_pt_map(&f.pt, at, 0x8000000 + at, 64 * p - at, f.attr, 0,
+					      steps_begin(&st, &f.pt, NULL, 8)),
+				  &done) == NEST_E_AGAIN;)
 		at += done;
 	at += done;
 	CHECK(at <= 40 * p);

@@ -66,7 +66,7 @@ static void middle(void)
 	check_consistent(&f);
 
 	/* Sparse: holes and older marks, too. */
-	CHECK_OK(nest_pt_revoke(&f.pt, ia, 4 * large, 9, NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_revoke(&f.pt, ia, 4 * large, 9, NEST_SKIP_HOLES, NULL));
 	for (uint64_t at = 0; at < 4 * large; at += large / 2) {
 		check_mark(ia + at, 9);
 		check_none(&f, ia + at);
@@ -99,7 +99,7 @@ static void middle(void)
 	CHECK_OK(nest_pt_unmark(&f.pt, ia, 4 * large, NULL));
 	CHECK_OK(nest_pt_map(&f.pt, ia + 2 * large, pa + 2 * large, 2 * large, f.attr,
 			     NEST_MAP_KEEP_MARKS, NULL));
-	CHECK_OK(nest_pt_unmap(&f.pt, ia, 4 * large, NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_unmap(&f.pt, ia, 4 * large, NEST_SKIP_HOLES, NULL));
 	check_consistent(&f);
 }
 
@@ -130,13 +130,13 @@ static void reports(void)
 	arena_mark(&f.a);
 	reported = 0;
 	CHECK_OK(nest_pt_revoke(&f.pt, ia + f.page, large, 1, 0, &g));
-	CHECK_OK(nest_pt_revoke(&f.pt, ia, 4 * large, 2, NEST_UNMAP_SPARSE, &g));
+	CHECK_OK(nest_pt_revoke(&f.pt, ia, 4 * large, 2, NEST_SKIP_HOLES, &g));
 	nest_gather_sync(&g);
 	CHECK_EQ(reported, 2 * large);
 	check_mark(ia, 2);
 	check_mark(ia + 4 * large - f.page, 2);
 	CHECK_OK(nest_pt_unmark(&f.pt, ia, 4 * large, NULL));
-	CHECK_OK(nest_pt_revoke(&f.pt, ia, f.page, 2, NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_revoke(&f.pt, ia, f.page, 2, NEST_SKIP_HOLES, NULL));
 	CHECK_OK(nest_pt_unmark(&f.pt, ia, f.page, NULL));
 	check_consistent(&f);
 }

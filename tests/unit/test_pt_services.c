@@ -44,7 +44,7 @@ static void walks(const struct tcase *c)
 	leaves = f.max_leaf > 0 ? 5 : 4;
 	ia = place(&f, PLACE_MID, f.max_leaf > 0 ? 2 * s1 : 8 * p);
 	put_some(&f, ia);
-	CHECK_OK(nest_pt_walk(&f.pt, ia, f.max_leaf > 0 ? 2 * s1 : 8 * p, visitor, &v));
+	CHECK_OK(nest_pt_walk(&f.pt, ia, f.max_leaf > 0 ? 2 * s1 : 8 * p, 0, visitor, &v));
 	CHECK_EQ(v.n, leaves);
 	for (unsigned i = 0; i < v.n; i++) {
 		CHECK_EQ(v.m[i].kind, NEST_PTE_LEAF);
@@ -54,12 +54,12 @@ static void walks(const struct tcase *c)
 	CHECK_EQ(v.m[3].pa, 0x20000000);
 	/* Only what overlaps the range, but whole. */
 	v.n = 0;
-	CHECK_OK(nest_pt_walk(&f.pt, ia + p, p, visitor, &v));
+	CHECK_OK(nest_pt_walk(&f.pt, ia + p, p, 0, visitor, &v));
 	CHECK_EQ(v.n, 1);
 	CHECK_EQ(v.m[0].ia, ia + p);
 	if (f.max_leaf > 0) {
 		v.n = 0;
-		CHECK_OK(nest_pt_walk(&f.pt, ia + s1 + 5 * p, p, visitor, &v));
+		CHECK_OK(nest_pt_walk(&f.pt, ia + s1 + 5 * p, p, 0, visitor, &v));
 		CHECK_EQ(v.n, 1);
 		CHECK_EQ(v.m[0].ia, ia + s1);
 		CHECK_EQ(v.m[0].size, s1);
@@ -67,11 +67,11 @@ static void walks(const struct tcase *c)
 	}
 	/* The visitor may stop it. */
 	v.n = 0, v.stop = 2;
-	CHECK_RC(nest_pt_walk(&f.pt, ia, 8 * p, visitor, &v), 42);
+	CHECK_RC(nest_pt_walk(&f.pt, ia, 8 * p, 0, visitor, &v), 42);
 	CHECK_EQ(v.n, 2);
 	/* Marks on request. */
 	v.n = 0, v.stop = 0;
-	CHECK_OK(nest_pt_walk_flags(&f.pt, ia, 8 * p, NEST_WALK_MARKS, visitor, &v));
+	CHECK_OK(nest_pt_walk(&f.pt, ia, 8 * p, NEST_WALK_MARKS, visitor, &v));
 	CHECK_EQ(v.n, 6);
 	CHECK_EQ(v.m[3].kind, NEST_PTE_MARK);
 	CHECK_EQ(v.m[4].kind, NEST_PTE_MARK);
@@ -79,7 +79,7 @@ static void walks(const struct tcase *c)
 	CHECK_EQ(v.m[4].mark, 0xabc);
 	/* Tables on request, each before what it holds. */
 	v.n = 0;
-	CHECK_OK(nest_pt_walk_flags(&f.pt, ia, 8 * p, NEST_WALK_TABLES, visitor, &v));
+	CHECK_OK(nest_pt_walk(&f.pt, ia, 8 * p, NEST_WALK_TABLES, visitor, &v));
 	for (unsigned i = 0; i < v.n; i++) {
 		if (v.m[i].kind != NEST_PTE_TABLE)
 			continue;
@@ -157,7 +157,7 @@ static void bounds(const struct tcase *c)
 		nest_pa_t pa = i % 2 ? ia % window + 16 * window : 16 * window + p;
 
 		CHECK_OK(nest_pt_tables_for(&f.pt, ia, size, flags, &bound));
-		CHECK_OK(nest_pt_tables_for(&f.pt, ia, size, NEST_UNMAP_SPARSE, &cuts));
+		CHECK_OK(nest_pt_tables_for(&f.pt, ia, size, NEST_SKIP_HOLES, &cuts));
 		CHECK(bound > 0 || f.top == 0);
 		CHECK(cuts <= bound && cuts <= 2u * f.top);
 		for (unsigned op = 0; op < 4; op++) {
@@ -167,10 +167,10 @@ static void bounds(const struct tcase *c)
 				CHECK_OK(nest_pt_map(&f.pt, ia, pa, size, f.attr,
 						     flags | NEST_MAP_REPLACE, NULL));
 			else if (op == 1)
-				CHECK_OK(nest_pt_protect(&f.pt, ia, size, 0, f.w, NEST_UNMAP_SPARSE,
+				CHECK_OK(nest_pt_protect(&f.pt, ia, size, 0, f.w, NEST_SKIP_HOLES,
 							 NULL));
 			else if (op == 2)
-				CHECK_OK(nest_pt_unmap(&f.pt, ia, size, NEST_UNMAP_SPARSE, NULL));
+				CHECK_OK(nest_pt_unmap(&f.pt, ia, size, NEST_SKIP_HOLES, NULL));
 			else
 				CHECK_OK(nest_pt_mark(&f.pt, ia, size, 1, NULL));
 			CHECK(f.a.outstanding <= used + (op == 1 || op == 2 ? cuts : bound));
@@ -179,7 +179,7 @@ static void bounds(const struct tcase *c)
 				break;
 		}
 		if (i % 10 == 9)
-			CHECK_OK(nest_pt_unmap(&f.pt, base, window, NEST_UNMAP_SPARSE, NULL));
+			CHECK_OK(nest_pt_unmap(&f.pt, base, window, NEST_SKIP_HOLES, NULL));
 	}
 	fix_close(&f);
 }
@@ -193,7 +193,7 @@ static void tables_for_is_an_upper_bound(void **state)
 /* The worst case for each kind of flags, counted by hand. */
 static void tables_for_takes_the_flags_of_each_call(void **state)
 {
-	enum { SPARSE = NEST_UNMAP_SPARSE, WHOLE = NEST_UNMAP_SPARSE | NEST_NO_SPLIT };
+	enum { SPARSE = NEST_SKIP_HOLES, WHOLE = NEST_SKIP_HOLES | NEST_NO_SPLIT };
 	const uint64_t g = 1ull << 30, end = g + 0x1000;
 	static const struct {
 		const struct nest_format *format;
@@ -220,8 +220,8 @@ static void tables_for_takes_the_flags_of_each_call(void **state)
 		{ &nest_fmt_loongarch_s2_4k, 48, WHOLE, 0 },
 	};
 	static const uint32_t refused[] = {
-		NEST_MAP_NO_HUGE | NEST_UNMAP_SPARSE,
-		NEST_MAP_REPLACE | NEST_UNMAP_SPARSE,
+		NEST_MAP_NO_HUGE | NEST_SKIP_HOLES,
+		NEST_MAP_REPLACE | NEST_SKIP_HOLES,
 		NEST_MAP_REPLACE | NEST_MAP_SKIP_MAPPED,
 		NEST_MAP_MAX_LEVEL(NEST_MAX_LEVELS),
 		NEST_HARVEST_KEEP,
@@ -439,8 +439,8 @@ static void dumps(const struct tcase *c)
 	for (const char *s = some.s; *s; s++)
 		lines += *s == '\n';
 	/* A line a run: 512 more equal pages add a line at most, not 512. */
-	CHECK_OK(nest_pt_unmap(&f.pt, place(&f, PLACE_MID, 8 * f.page), 8 * f.page,
-			       NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_unmap(&f.pt, place(&f, PLACE_MID, 8 * f.page), 8 * f.page, NEST_SKIP_HOLES,
+			       NULL));
 	CHECK_OK(nest_pt_map(&f.pt, place(&f, PLACE_MID, 8 * f.page), 0x10000000, 300 * f.page,
 			     f.attr, NEST_MAP_NO_HUGE, NULL));
 	again.n = 0;

@@ -4,6 +4,7 @@
  * tables, the source alone may change it, and each table is freed once.
  */
 #include "support.h"
+#include "tests/steps.h"
 
 /* A second table like f's, on the same host. */
 static void twin(struct fix *f, struct nest_pt *pt)
@@ -27,6 +28,7 @@ static bool maps_to(const struct nest_pt *pt, uint64_t ia, nest_pa_t pa)
 
 static void sharing(const struct tcase *c)
 {
+	struct steps st;
 	struct fix f; /* the source */
 	struct nest_pt dst, third;
 	struct nest_mapping q;
@@ -57,7 +59,7 @@ static void sharing(const struct tcase *c)
 	/* Later changes through the source are seen by both. */
 	CHECK_OK(nest_pt_map(&f.pt, ia + t - p, 0xa000000, p, f.attr, 0, NULL));
 	CHECK(maps_to(&dst, ia + t - p, 0xa000000));
-	CHECK_OK(nest_pt_unmap(&f.pt, ia, t, NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_unmap(&f.pt, ia, t, NEST_SKIP_HOLES, NULL));
 	CHECK_RC(nest_pt_query(&dst, ia + 3 * p, &q), NEST_E_NOTMAPPED);
 	CHECK_OK(nest_pt_map(&f.pt, ia + 5 * p, 0xb000000, p, f.attr, 0, NULL));
 	CHECK(maps_to(&dst, ia + 5 * p, 0xb000000));
@@ -65,7 +67,10 @@ static void sharing(const struct tcase *c)
 	CHECK(maps_to(&dst, ia + 5 * p, 0xb000000));
 	/* dst may not change it, nor give it away; elsewhere it is its own. */
 	CHECK_RC(nest_pt_map(&dst, ia, 0, p, f.attr, 0, NULL), NEST_E_DENIED);
-	CHECK_RC(nest_pt_map_some(&dst, ia, 0, p, f.attr, 0, NULL, 4, &done), NEST_E_DENIED);
+	CHECK_RC(steps_end(&st,
+			   nest_pt_map(&dst, ia, 0, p, f.attr, 0, steps_begin(&st, &dst, NULL, 4)),
+			   &done),
+		 NEST_E_DENIED);
 	CHECK_RC(nest_pt_unmap(&dst, ia + 5 * p, p, 0, NULL), NEST_E_DENIED);
 	CHECK_RC(nest_pt_protect(&dst, ia + 5 * p, p, 0, f.w, 0, NULL), NEST_E_DENIED);
 	CHECK_RC(nest_pt_mark(&dst, ia, p, 1, NULL), NEST_E_DENIED);

@@ -5,6 +5,7 @@
  * embedders in the other modes; another CPU could do all of this.
  */
 #include "support.h"
+#include "tests/steps.h"
 
 #include <nest/epoch.h>
 
@@ -76,7 +77,7 @@ static void while_locked(struct arena *a, const struct nest_flush *what)
 	CHECK_RC(nest_pt_map(&f.pt, f.page, 0x3000000, f.page, f.attr, NEST_MAP_REPLACE, NULL),
 		 NEST_E_BUSY);
 	CHECK_RC(nest_pt_unmap(&f.pt, f.page, f.page, 0, NULL), NEST_E_BUSY);
-	CHECK_RC(nest_pt_unmap(&f.pt, f.page, f.page, NEST_UNMAP_SPARSE, NULL), NEST_E_BUSY);
+	CHECK_RC(nest_pt_unmap(&f.pt, f.page, f.page, NEST_SKIP_HOLES, NULL), NEST_E_BUSY);
 	CHECK_RC(nest_pt_protect(&f.pt, f.page, f.page, 0, f.w, 0, NULL), NEST_E_BUSY);
 	CHECK_RC(nest_pt_mark(&f.pt, f.page, f.page, 5, NULL), NEST_E_BUSY);
 	CHECK_RC(nest_pt_split(&f.pt, f.page, f.page, 0, NULL), NEST_E_BUSY);
@@ -136,7 +137,7 @@ static void while_it_pauses(struct arena *a, const struct nest_flush *what)
 	CHECK_RC(nest_pt_query(&f.pt, f.page, &m), NEST_E_BUSY);
 	CHECK(pauses > 1);
 	pauses = 0;
-	CHECK_RC(nest_pt_walk_flags(&f.pt, 0, 4 * f.page, NEST_WALK_TABLES, count_told, NULL),
+	CHECK_RC(nest_pt_walk(&f.pt, 0, 4 * f.page, NEST_WALK_TABLES, count_told, NULL),
 		 NEST_E_BUSY);
 	CHECK(pauses > 1);
 	CHECK_EQ(told_pages, 1);
@@ -290,8 +291,8 @@ static void a_table_goes_from_under_a_call(void **state)
 			open_shared(nest_formats[n]);
 			met = 0;
 			CHECK_OK(nest_pt_map(&f.pt, 0, 0x1000000, f.page, f.attr, 0, NULL));
-			CHECK_OK(nest_pt_walk_flags(&f.pt, 0, f.page, NEST_WALK_TABLES,
-						    find_leaf_table, NULL));
+			CHECK_OK(nest_pt_walk(&f.pt, 0, f.page, NEST_WALK_TABLES, find_leaf_table,
+					      NULL));
 			true_to_virt = f.a.host.to_virt;
 			f.a.host.to_virt = to_virt_while_it_goes;
 			switch (how) {
@@ -409,6 +410,7 @@ static void in_the_midst(struct arena *a, const struct nest_flush *what)
 
 static void a_race_tells_how_far_it_came(void **state)
 {
+	struct steps st;
 	uint64_t done = 0, from;
 
 	(void)state;
@@ -418,7 +420,10 @@ static void a_race_tells_how_far_it_came(void **state)
 		from = span(&f, 1) - 4 * f.page;
 		CHECK_OK(nest_pt_map(&f.pt, from, 0x1000000, 8 * f.page, f.attr, 0, NULL));
 		f.a.on_flush = in_the_midst;
-		CHECK_RC(nest_pt_unmap_some(&f.pt, from, 8 * f.page, 0, NULL, 100, &done),
+		CHECK_RC(steps_end(&st,
+				   nest_pt_unmap(&f.pt, from, 8 * f.page, 0,
+						 steps_begin(&st, &f.pt, NULL, 100)),
+				   &done),
 			 NEST_E_NOTMAPPED);
 		CHECK_EQ(met, 1);
 		CHECK_EQ(done, 6 * f.page);

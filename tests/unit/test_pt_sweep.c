@@ -100,7 +100,7 @@ static void map_two(struct fix *f, const struct size_class *k, uint64_t ia)
 
 static void unmap_all(struct fix *f, const struct size_class *k, uint64_t ia)
 {
-	CHECK_OK(nest_pt_unmap(&f->pt, ia, 2 * k->size, NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_unmap(&f->pt, ia, 2 * k->size, NEST_SKIP_HOLES, NULL));
 	check_none(f, ia);
 	check_none(f, ia + 2 * k->size - 1);
 }
@@ -521,14 +521,14 @@ static void mark_range(struct fix *f, const struct size_class *k, uint64_t ia)
 	check_maps(f, ia, frame(k, 0), f->attr);
 	check_maps(f, ia + size - p, frame(k, 0), f->attr);
 	CHECK_RC(nest_pt_mark(&f->pt, ia, size, 3, NULL), NEST_E_MAPPED);
-	CHECK_OK(nest_pt_protect(&f->pt, ia, size, 0, f->w, NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_protect(&f->pt, ia, size, 0, f->w, NEST_SKIP_HOLES, NULL));
 	check_maps(f, ia, frame(k, 0), f->attr & ~f->w);
 	if (size > 2 * p) {
 		CHECK_RC(nest_pt_query(&f->pt, ia + p, &q), NEST_E_NOTMAPPED);
 		CHECK_EQ(q.kind, NEST_PTE_MARK);
 		CHECK_EQ(q.mark, NEST_MARK_MAX);
 	}
-	CHECK_OK(nest_pt_unmap(&f->pt, ia, size, NEST_UNMAP_SPARSE, NULL));
+	CHECK_OK(nest_pt_unmap(&f->pt, ia, size, NEST_SKIP_HOLES, NULL));
 	CHECK_RC(nest_pt_query(&f->pt, ia, &q), NEST_E_NOTMAPPED);
 	CHECK_EQ(q.kind, NEST_PTE_NONE);
 	CHECK_EQ(q.mark, 0);

@@ -66,7 +66,7 @@ static void vmm_writes(struct vmt *v, unsigned n)
 {
 	uint8_t byte = 1;
 
-	CHECK_OK(nest_vm_write(&v->vm, ram + n * v->page, &byte, 1));
+	CHECK_OK(nest_vm_write(&v->vm, ram + n * v->page, &byte, 1, NULL));
 	written[n]++;
 }
 
@@ -76,7 +76,8 @@ static unsigned one_round(struct vmt *v)
 	uint64_t bitmap[PAGES / 64] = { 0 };
 	unsigned told = 0;
 
-	CHECK_OK(nest_pt_harvest_dirty(nest_vm_pt(&v->vm), ram, PAGES * v->page, bitmap, 0, NULL));
+	CHECK_OK(nest_pt_harvest(nest_vm_pt(&v->vm), ram, PAGES * v->page, NEST_DIRTY, bitmap, 0,
+				 NULL));
 	for (unsigned n = 0; n < PAGES; n++) {
 		if (!(bitmap[n / 64] >> n % 64 & 1))
 			continue;
@@ -101,8 +102,8 @@ static void migrate(struct vmt *v)
 		uint64_t bitmap;
 
 		/* Nothing pretends to know. AArch64 tells what it cannot know as written. */
-		if (nest_pt_harvest_dirty(nest_vm_pt(&v->vm), ram, v->page, &bitmap, 0, NULL) ==
-		    NEST_OK)
+		if (nest_pt_harvest(nest_vm_pt(&v->vm), ram, v->page, NEST_DIRTY, &bitmap, 0,
+				    NULL) == NEST_OK)
 			CHECK(!strncmp(v->c.name, "aarch64", 7));
 		v->a.host.free(&v->a, fixed.hpa, PAGES * (size_t)v->page);
 		return;
@@ -129,9 +130,9 @@ static void migrate(struct vmt *v)
 
 			(void)one_round(v);
 			CHECK_OK(nest_vm_protect(&v->vm, ram, PAGES * v->page, 0, NEST_W | none,
-						 NEST_UNMAP_SPARSE));
+						 NEST_SKIP_HOLES));
 			CHECK_OK(nest_vm_protect(&v->vm, ram, PAGES * v->page, NEST_W, 0,
-						 NEST_UNMAP_SPARSE));
+						 NEST_SKIP_HOLES));
 			guest_writes(v, round);
 		}
 		told = one_round(v);

@@ -40,7 +40,7 @@ static uint64_t executable(struct vmt *v, uint64_t *larger)
 {
 	struct count c = { .page = v->page };
 
-	CHECK_OK(nest_pt_walk(nest_vm_pt(&v->vm), 0, vmt_top_page(v), count_leaf, &c));
+	CHECK_OK(nest_pt_walk(nest_vm_pt(&v->vm), 0, vmt_top_page(v), 0, count_leaf, &c));
 	if (larger)
 		*larger = c.larger;
 	return c.executable;

@@ -358,7 +358,7 @@ static void untouched(struct vmt *v)
 		CHECK_EQ(vmt_at(v, ram).pa, v->give);
 		for (uint64_t at = 0; at < v->page; at += sizeof(seen)) {
 			memset(seen, 0, sizeof(seen));
-			CHECK_OK(nest_vm_read(&v->vm, ram + at, seen, sizeof(seen)));
+			CHECK_OK(nest_vm_read(&v->vm, ram + at, seen, sizeof(seen), NULL));
 			for (size_t i = 0; i < sizeof(seen); i++)
 				CHECK_EQ(seen[i], fill);
 		}

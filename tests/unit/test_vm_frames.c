@@ -17,10 +17,10 @@ static void a_frame_given_again_is_asked_for_again_and_zero(void **state)
 	for (unsigned round = 0; round < 3; round++) {
 		CHECK_OK(nest_vm_add_ram(&t.vm, 0x10000, 0x10000, &t.provider, 0));
 		CHECK(!vmt_is_mapped(&t, 0x10000));
-		CHECK_OK(nest_vm_read(&t.vm, 0x10000, page, sizeof(page)));
+		CHECK_OK(nest_vm_read(&t.vm, 0x10000, page, sizeof(page), NULL));
 		CHECK(!memcmp(page, zero, sizeof(page)));
 		memset(page, 0x5a, sizeof(page));
-		CHECK_OK(nest_vm_write(&t.vm, 0x10000, page, sizeof(page)));
+		CHECK_OK(nest_vm_write(&t.vm, 0x10000, page, sizeof(page), NULL));
 		CHECK_OK(nest_vm_remove(&t.vm, 0x10000, 0x10000, 0));
 	}
 	vmt_close(&t);

@@ -330,7 +330,7 @@ static void test_a_right_that_is_taken_meanwhile_does_not_come_back(void **state
 
 static void takes_it(void)
 {
-	CHECK_OK(nest_vm_unmap(&t.vm, ram + 3 * t.page, t.page, NEST_UNMAP_SPARSE));
+	CHECK_OK(nest_vm_unmap(&t.vm, ram + 3 * t.page, t.page, NEST_SKIP_HOLES));
 }
 
 static void taken(void)
@@ -416,7 +416,7 @@ static bool block_beside_page(uint64_t block, unsigned n, unsigned d)
 	met = was_met();
 	CHECK_OK(nest_pt_stats(pt, &s));
 	foreign = 0;
-	CHECK_OK(nest_pt_walk(pt, ram, block, count_foreign, NULL));
+	CHECK_OK(nest_pt_walk(pt, ram, block, 0, count_foreign, NULL));
 	CHECK_EQ(s.mapped - foreign, t.frames_out);
 	if (foreign)
 		CHECK_OK(nest_pt_unmap(pt, ram + 7 * t.page, t.page, 0, NULL));

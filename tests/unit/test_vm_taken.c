@@ -15,8 +15,8 @@ static void check_marked(struct vmt *v, nest_ia_t gpa, uint64_t mark)
 
 	CHECK_EQ(e.kind, NEST_EXIT_MARKED);
 	CHECK_EQ(e.mark, mark);
-	CHECK_RC(nest_vm_read(&v->vm, gpa, &byte, 1), NEST_E_NOTMAPPED);
-	CHECK_RC(nest_vm_write(&v->vm, gpa, &byte, 1), NEST_E_NOTMAPPED);
+	CHECK_RC(nest_vm_read(&v->vm, gpa, &byte, 1, NULL), NEST_E_NOTMAPPED);
+	CHECK_RC(nest_vm_write(&v->vm, gpa, &byte, 1, NULL), NEST_E_NOTMAPPED);
 	CHECK(!vmt_is_mapped(v, gpa));
 }
 
@@ -73,7 +73,7 @@ static void taken(struct vmt *v)
 	CHECK_RC(nest_vm_unmap(&v->vm, 19 * p, p, 0), NEST_E_NOTMAPPED);
 	CHECK_EQ(vmt_fault(v, 19 * p, NEST_R).kind, NEST_EXIT_RESUME);
 	CHECK_OK(nest_vm_unmap(&v->vm, 17 * p, p, 0));
-	CHECK_OK(nest_vm_unmap(&v->vm, 20 * p, p, NEST_UNMAP_SPARSE));
+	CHECK_OK(nest_vm_unmap(&v->vm, 20 * p, p, NEST_SKIP_HOLES));
 	check_marked(v, 17 * p, NEST_VM_TAKEN);
 	check_marked(v, 20 * p, NEST_VM_TAKEN);
 	CHECK_EQ(vmt_fault(v, 18 * p, NEST_R).kind, NEST_EXIT_RESUME);
@@ -86,7 +86,7 @@ static void taken(struct vmt *v)
 	/* Of a range that reaches beyond, only RAM keeps marks. */
 	CHECK_OK(nest_vm_map(&v->vm, 14 * p, ram + 0x200 * p, 2 * p, NEST_RW, 0));
 	CHECK_OK(nest_vm_map(&v->vm, 49 * p, ram + 0x300 * p, 2 * p, NEST_RW, 0));
-	CHECK_OK(nest_vm_unmap(&v->vm, 8 * p, 48 * p, NEST_UNMAP_SPARSE));
+	CHECK_OK(nest_vm_unmap(&v->vm, 8 * p, 48 * p, NEST_SKIP_HOLES));
 	CHECK_EQ(vmt_fault(v, 15 * p, NEST_R).kind, NEST_EXIT_UNMAPPED);
 	check_marked(v, 16 * p, NEST_VM_TAKEN);
 	check_marked(v, 32 * p, NEST_VM_TAKEN);
@@ -98,10 +98,10 @@ static void taken(struct vmt *v)
 	CHECK_EQ(vmt_fault(v, 32 * p, NEST_W).kind, NEST_EXIT_RESUME);
 	CHECK_EQ(v->nr_asked, 1);
 	/* A region that goes takes its marks along. */
-	CHECK_OK(nest_vm_unmap(&v->vm, 16 * p, 16 * p, NEST_UNMAP_SPARSE));
+	CHECK_OK(nest_vm_unmap(&v->vm, 16 * p, 16 * p, NEST_SKIP_HOLES));
 	CHECK_OK(nest_vm_remove(&v->vm, 16 * p, 16 * p, 0));
 	CHECK_EQ(vmt_fault(v, 17 * p, NEST_R).kind, NEST_EXIT_UNMAPPED);
-	CHECK_OK(nest_vm_unmap(&v->vm, 16 * p, p, NEST_UNMAP_SPARSE));
+	CHECK_OK(nest_vm_unmap(&v->vm, 16 * p, p, NEST_SKIP_HOLES));
 	CHECK_EQ(vmt_fault(v, 16 * p, NEST_R).kind, NEST_EXIT_UNMAPPED);
 	CHECK_RC(nest_vm_restore(NULL, 0, p), NEST_E_INVAL);
 	CHECK_RC(nest_vm_restore(&v->vm, 1, p), NEST_E_ALIGN);

@@ -201,7 +201,7 @@ struct vm_state vmt_state(struct vmt *t)
 			      .frames_out = t->frames_out,
 			      .nr_regions = t->vm.nr_regions };
 
-	CHECK_OK(nest_pt_walk(nest_vm_pt(&t->vm), 0, (uint64_t)1 << t->c.ia_bits, digest_leaf,
+	CHECK_OK(nest_pt_walk(nest_vm_pt(&t->vm), 0, (uint64_t)1 << t->c.ia_bits, 0, digest_leaf,
 			      &s.digest));
 	return s;
 }

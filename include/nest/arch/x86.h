@@ -28,7 +28,7 @@ enum { NEST_PML_ENTRIES = 512 };
 
 /*
  * Take in a page-modification log: for every page in it of [ia, ia + size), in bytes, set bit i %
- * 64 of bitmap[i / 64], where the page is ia + i * 4096, as nest_pt_harvest_dirty() does. `index`
+ * 64 of bitmap[i / 64], where the page is ia + i * 4096, as nest_pt_harvest() does. `index`
  * is the VMCS's PML index: 511 while nothing is logged, 0xffff once all entries are. Bits are never
  * cleared, and *outside grows by the number of entries whose page is not in the range, so that one
  * bitmap can take in many logs.
@@ -36,7 +36,7 @@ enum { NEST_PML_ENTRIES = 512 };
  * Returns how many entries there were, 0 to 512, each of which is now told in the bitmap or counted
  * in *outside (a page may be in the log more than once). Afterwards set the index to 511. The CPU
  * whose log it is must be out of its guest. A page is logged when its dirty flag becomes set, and
- * again only after nest_pt_harvest_dirty() (or a protect) has cleared that and the flush is over;
+ * again only after nest_pt_harvest() (or a protect) has cleared that and the flush is over;
  * of a large page, the one 4 KiB page that was written first is logged: map what is logged with
  * NEST_MAP_NO_HUGE.
  *

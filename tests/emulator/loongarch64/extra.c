@@ -44,7 +44,7 @@ static void map(nest_ia_t ia, uint64_t size, nest_attr_t attr)
 
 static void unmap(nest_ia_t ia, uint64_t size)
 {
-	int err = nest_pt_unmap(&pt, ia, size, NEST_UNMAP_SPARSE, NULL);
+	int err = nest_pt_unmap(&pt, ia, size, NEST_SKIP_HOLES, NULL);
 
 	CHECK(err == NEST_OK, "unmap of %lx: %s", ia, nest_strerror(err));
 }

@@ -282,7 +282,7 @@ static int clear_dirty(struct nest_pt *pt, bool harvest)
 	if (!harvest)
 		return nest_pt_protect(pt, EXTRA_IA, LOG_BYTES, 0, NEST_DIRTY, 0, NULL);
 	memset(bitmap, 0, sizeof(bitmap));
-	err = nest_pt_harvest_dirty(pt, EXTRA_IA, LOG_BYTES, bitmap, 0, NULL);
+	err = nest_pt_harvest(pt, EXTRA_IA, LOG_BYTES, NEST_DIRTY, bitmap, 0, NULL);
 	CHECK(memcmp(bitmap, log_state.bitmap, sizeof(bitmap)) == 0,
 	      "the log and the table tell of different pages");
 	return err;
