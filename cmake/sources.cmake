@@ -10,6 +10,7 @@
 
 set(NEST_CORE_SOURCES
 	core/bulk.c
+	core/config.c
 	core/dump.c
 	core/encode.c
 	core/epoch.c
@@ -26,6 +27,7 @@ set(NEST_CORE_SOURCES
 	core/shared.c
 	core/status.c
 	core/table.c
+	core/trim.c
 	core/walk.c
 )
 

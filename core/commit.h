@@ -391,7 +391,7 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 	bool changed = false;
 
 	if (kind == NEST_PTE_TABLE) {
-		bool whole = op == NEST_OP_UNMAP ? covered
+		bool whole = op == NEST_OP_UNMAP ? covered && !rq->keeps_tables
 						 : (op == NEST_OP_MAP || nest_op_marks(op)) && fits;
 
 		if (whole && !(rq->flags & NEST_MAP_SKIP_MAPPED) && nest_may_detach(pt, level, i)) {
@@ -516,7 +516,7 @@ NEST_INLINE void nest_ascend(const struct nest_fmt *f, struct nest_job *job, enu
 			nest_link(rq, up->t, i, level + 1, base, fr->pa, fr->old,
 				  op != NEST_OP_MAP && !(rq->clear & NEST_MT_MASK));
 		}
-	} else if (nest_op_empties(op) && nest_may_detach(pt, level + 1, i)) {
+	} else if (nest_op_empties(op) && !rq->keeps_tables && nest_may_detach(pt, level + 1, i)) {
 		uint64_t to = nest_index(f, pt, level, stop), from = to;
 
 		/* Pages between the marks that unmark has removed are still there. */

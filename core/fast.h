@@ -28,8 +28,8 @@ NEST_INLINE nest_pte_t *nest_linear(const struct nest_pt *pt, nest_pa_t pa)
 }
 
 /*
- * The entry of level 0 for `off`, by the linear map; NULL: there is no table for it. One compare a
- * table: every level is a constant here.
+ * The entry of level 0 for `off`, by the linear map, of a table of at least two levels; NULL: there
+ * is no table for it. One compare a table: every level is a constant here.
  */
 NEST_INLINE nest_pte_t *nest_page_entry(const struct nest_fmt *f, const struct nest_pt *pt,
 					uint64_t off)
@@ -37,29 +37,25 @@ NEST_INLINE nest_pte_t *nest_page_entry(const struct nest_fmt *f, const struct n
 	const uint64_t mask = NEST_BIT(f->index_bits) - 1;
 	nest_pte_t e = nest_load(&nest_linear(pt, pt->root)[off >> pt->top_shift]);
 
-	switch (pt->top) {
-	case 4:
+	/* What one condition says, the next ones need not ask: the compiler sees to that. */
+	if (pt->top >= 4) {
 		if (!nest_is_pointer(f, pt, 4, e))
 			return NULL;
 		e = nest_load(&nest_linear(pt, f->table_pa(e))[off >> nest_shift(f, 3) & mask]);
-		/* fallthrough */
-	case 3:
+	}
+	if (pt->top >= 3) {
 		if (!nest_is_pointer(f, pt, 3, e))
 			return NULL;
 		e = nest_load(&nest_linear(pt, f->table_pa(e))[off >> nest_shift(f, 2) & mask]);
-		/* fallthrough */
-	case 2:
+	}
+	if (pt->top >= 2) {
 		if (!nest_is_pointer(f, pt, 2, e))
 			return NULL;
 		e = nest_load(&nest_linear(pt, f->table_pa(e))[off >> nest_shift(f, 1) & mask]);
-		/* fallthrough */
-	case 1:
-		if (!nest_is_pointer(f, pt, 1, e))
-			return NULL;
-		return &nest_linear(pt, f->table_pa(e))[off >> nest_shift(f, 0) & mask];
-	default:
-		return NULL;
 	}
+	if (!nest_is_pointer(f, pt, 1, e))
+		return NULL;
+	return &nest_linear(pt, f->table_pa(e))[off >> nest_shift(f, 0) & mask];
 }
 
 /* Is ia the address of a smallest page of this table? Then *off is its offset. */
@@ -195,15 +191,15 @@ NEST_INLINE bool nest_is_alone(const struct nest_fmt *f, const struct nest_pt *p
  * no call but the flush then, and nothing to keep across it.
  */
 NEST_INLINE bool nest_unmap_entry(const struct nest_fmt *f, struct nest_pt *pt, nest_pte_t *p,
-				  nest_ia_t ia, uint64_t off)
+				  nest_ia_t ia, uint64_t off, bool keep_tables)
 {
 	const nest_pte_t e = nest_load(p);
 
 	if (!nest_is_page(f, pt, e))
 		return false;
 	if (nest_is_shared(pt))
-		return nest_take_page(pt, p, e, ia, off);
-	if (nest_is_alone(f, pt, off, p, 1) && !nest_has_others(pt, p, off))
+		return nest_take_page(pt, p, e, ia, off, keep_tables);
+	if (!keep_tables && nest_is_alone(f, pt, off, p, 1) && !nest_has_others(pt, p, off))
 		return false;
 	nest_store_relaxed(p, pt->absent[0]);
 	nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true, false);
@@ -314,7 +310,8 @@ NEST_INLINE int nest_fast_first(const struct nest_fmt *f, struct nest_pt *pt, ne
 	return nest_first_page(pt, off, leaf | f->pa_bits(0, pa));
 }
 
-NEST_INLINE bool nest_fast_unmap(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia)
+NEST_INLINE bool nest_fast_unmap(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia,
+				 bool keep_tables)
 {
 	nest_pte_t *p;
 	uint64_t off;
@@ -322,7 +319,7 @@ NEST_INLINE bool nest_fast_unmap(const struct nest_fmt *f, struct nest_pt *pt, n
 	if (!(pt->quick & NEST_QUICK_TAKE) || !nest_page_off(f, pt, ia, &off))
 		return false;
 	p = nest_page_entry(f, pt, off);
-	return p && nest_unmap_entry(f, pt, p, ia, off);
+	return p && nest_unmap_entry(f, pt, p, ia, off, keep_tables);
 }
 
 NEST_INLINE bool nest_fast_protect(const struct nest_fmt *f, struct nest_pt *pt, nest_ia_t ia,
@@ -381,7 +378,7 @@ NEST_INLINE bool nest_cursor_stands(const struct nest_cursor *c)
 NEST_INLINE void nest_cursor_step(const struct nest_fmt *f, struct nest_cursor *c)
 {
 	c->ia += nest_span_mask(f, 0) + 1;
-	c->entry = (nest_pte_t *)c->entry + 1;
+	c->entry = &((nest_pte_t *)c->entry)[1];
 	c->left--;
 	c->past = !c->ia;
 }
@@ -423,7 +420,8 @@ NEST_INLINE bool nest_cursor_unmaps(const struct nest_fmt *f, struct nest_cursor
 	if (!nest_cursor_stands(c))
 		return false;
 	if (!gather || nest_is_shared(c->pt)) {
-		if ((gather && gather->release) || !nest_unmap_entry(f, c->pt, p, c->ia, off))
+		if ((gather && gather->release) ||
+		    !nest_unmap_entry(f, c->pt, p, c->ia, off, false))
 			return false;
 	} else {
 		if (gather->pt != c->pt || gather->release ||

@@ -3,7 +3,8 @@
  * Pages whose frames are scattered: one descent a table.
  *
  * The first pass reads: it finds every reason to refuse and counts the tables that are missing. The
- * second stores, and cannot fail. In shared mode the pages are mapped one by one then.
+ * second stores, and cannot fail, unless in shared mode another CPU changes the same pages
+ * meanwhile.
  */
 #include "core/bulk.h"
 #include "core/operate.h"
@@ -187,18 +188,87 @@ static void store(const struct list *l, struct nest_reserve *spare)
 	}
 }
 
-static int store_shared(const struct list *l)
+/* ---- In shared mode ---- */
+
+/* What was invalid until now, an entry of `level`, may be in a TLB as such. */
+static void gather_fresh(const struct list *l, unsigned level, uint64_t off)
 {
-	const uint64_t page = nest_table_size(l->pt);
+	const uint64_t mask = nest_span_mask(fmt(l), level);
+
+	if (!nest_fresh_flush(fmt(l), l->pt->features))
+		return;
+	if (level || !nest_fresh_is_leaf(fmt(l), l->pt))
+		l->gather->leaf_only = false;
+	nest_gather_range(l->gather, off & ~mask, off | mask,
+			  nest_cached_level(fmt(l), l->pt->features, level));
+}
+
+/* Link a table in place of e at *p, of `level`, if that is still there. NEST_E_NOMEM. */
+static int link_shared(const struct list *l, struct nest_reserve *spare, unsigned level,
+		       uint64_t off, nest_pte_t *p, nest_pte_t e)
+{
+	struct nest_pt *pt = l->pt;
+	const uint64_t n = NEST_BIT(fmt(l)->index_bits);
+	nest_pa_t table;
+	nest_pte_t *t;
+	int err = NEST_OK;
+
+	/* Another CPU may have taken out a table that was there when they were counted. */
+	if (!spare->count)
+		err = nest_prepare(pt, spare, 1);
+	if (err)
+		return err;
+	table = nest_take(pt, spare);
+	t = nest_va(pt, table);
+	nest_fill_same(t, n, nest_derive(pt, level - 1, e, 0));
+	nest_sync_entries(pt, t, n);
+	if (!nest_cas(p, &e, fmt(l)->table(pt->features, table))) {
+		nest_put(pt, spare, table);
+		return NEST_OK;
+	}
+	nest_sync_entries(pt, p, 1);
+	gather_fresh(l, level, off);
+	return NEST_OK;
+}
+
+/* Map one page. NEST_E_MAPPED, NEST_E_NOMEM: another CPU has been there since the first pass. */
+static int put_shared(const struct list *l, struct nest_reserve *spare, uint64_t off, nest_pa_t pa)
+{
+	struct nest_pt *pt = l->pt;
+	int err = NEST_E_BUSY;
+
+	for (unsigned tries = 0; tries < NEST_TRIES && err == NEST_E_BUSY; tries++) {
+		nest_pte_t *p, e;
+		const unsigned level = nest_walk_to(fmt(l), pt, off, 0, &p, &e);
+
+		err = check_entry(l, level, e);
+		if (err == NEST_E_BUSY)
+			nest_relax(pt);
+		/* It is there, and stays. */
+		if (err || fmt(l)->is_leaf(level, e))
+			continue;
+		if (level) {
+			err = link_shared(l, spare, level, off, p, e);
+			err = err ? err : NEST_E_BUSY;
+		} else if (nest_cas(p, &e, l->proto | fmt(l)->pa_bits(0, pa))) {
+			nest_sync_entries(pt, p, 1);
+			gather_fresh(l, 0, off);
+		} else {
+			err = NEST_E_BUSY;
+		}
+	}
+	return err;
+}
+
+static int store_shared(const struct list *l, struct nest_reserve *spare)
+{
 	uint64_t n;
 	const nest_pa_t *frames = part(l, l->first, l->last, &n);
 	int err = NEST_OK;
 
 	for (uint64_t k = 0; k < n && !err; k++) {
 		if (frames[k] != NEST_PA_NONE)
-			err = nest_ops(l->pt)->pt_map(l->pt,
-						      nest_off_to_ia(l->pt, l->first + k * page),
-						      frames[k], page, l->attr, l->flags, NULL);
+			err = put_shared(l, spare, l->first + (k << fmt(l)->page_shift), frames[k]);
 	}
 	return err;
 }
@@ -210,18 +280,20 @@ static int map_list(struct list *l)
 	uint64_t need;
 	int err = look(l, &need);
 
-	if (nest_is_shared(l->pt))
-		return err ? err : store_shared(l);
 	if (!err && nest_range_is_borrowed(l->pt, &range))
 		err = NEST_E_DENIED;
 	if (!err)
 		err = nest_prepare(l->pt, &spare, need);
 	if (err)
 		return err;
-	nest_gather_settle(l->gather, l->first, l->last);
-	store(l, &spare);
+	if (nest_is_shared(l->pt)) {
+		err = store_shared(l, &spare);
+	} else {
+		nest_gather_settle(l->gather, l->first, l->last);
+		store(l, &spare);
+	}
 	nest_unprepare(l->pt, &spare);
-	return NEST_OK;
+	return err;
 }
 
 int nest_pt_map_frames(struct nest_pt *pt, nest_ia_t ia, const nest_pa_t *frames, size_t n,

@@ -139,14 +139,16 @@ NEST_APART static int NEST_FN(unmap_page_any)(struct nest_pt *pt, nest_ia_t ia)
 
 static int NEST_FN(unmap_page)(struct nest_pt *pt, nest_ia_t ia)
 {
-	return nest_fast_unmap(&(NEST_DESC), pt, ia) ? NEST_OK : NEST_FN(unmap_page_any)(pt, ia);
+	return nest_fast_unmap(&(NEST_DESC), pt, ia, false) ? NEST_OK
+							    : NEST_FN(unmap_page_any)(pt, ia);
 }
 
 static int NEST_FN(pt_unmap)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 			     struct nest_gather *gather)
 {
 	if (!gather && size == NEST_BIT((NEST_DESC).page_shift) &&
-	    !(flags & ~(NEST_SKIP_HOLES | NEST_NO_SPLIT)) && nest_fast_unmap(&(NEST_DESC), pt, ia))
+	    !(flags & ~(NEST_SKIP_HOLES | NEST_NO_SPLIT | NEST_KEEP_TABLES)) &&
+	    nest_fast_unmap(&(NEST_DESC), pt, ia, (flags & NEST_KEEP_TABLES) != 0))
 		return NEST_OK;
 	return NEST_FN(unmap_any)(pt, ia, size, flags, gather);
 }

@@ -24,10 +24,14 @@ int nest_protect_any(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_
 /* Shared mode: map, mark, unmap, protect, split. */
 int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq);
 /*
- * Shared mode: take out the page e at *p, for `off`, flush it, and remove what tables that empties.
+ * Shared mode: take out the page e at *p, for `off`, flush it, and free tables that this empties.
  * False, with nothing changed: the entry is e no longer.
  */
-bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, nest_ia_t ia, uint64_t off);
+bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, nest_ia_t ia, uint64_t off,
+		    bool keep_tables);
+/* Free the tables of the range that are empty (trim.c); the same entry by entry (shared.c). */
+int nest_operate_trim(struct nest_pt *pt, const struct nest_request *rq);
+int nest_trim_shared(struct nest_pt *pt, const struct nest_request *rq);
 /*
  * The first page of a table: map the leaf of level 0 at `off` in a new one, by one store to the
  * entry above, which holds nothing. NEST_SLOW, with nothing changed: there is more to it.

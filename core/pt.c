@@ -282,9 +282,10 @@ static int change_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint3
 static int unmap_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 			 struct nest_gather *gather, struct nest_request *rq)
 {
-	int err = change_request(pt, ia, size, flags, gather, rq);
+	int err = change_request(pt, ia, size, flags & ~NEST_KEEP_TABLES, gather, rq);
 
 	rq->op = NEST_OP_UNMAP;
+	rq->keeps_tables = (flags & NEST_KEEP_TABLES) != 0;
 	return err;
 }
 
@@ -381,6 +382,15 @@ int nest_pt_harvest(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t
 	int err = harvest_request(pt, ia, size, which, bitmap, flags, gather, &rq);
 
 	return err ? err : run(pt, nest_operate_harvest, &rq);
+}
+
+int nest_pt_trim(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather)
+{
+	struct nest_request rq;
+	int err = begin(pt, ia, size, 0, gather, &rq);
+
+	rq.op = NEST_OP_TRIM;
+	return err ? err : run(pt, nest_operate_trim, &rq);
 }
 
 /* What is common to mark and revoke: the word, and how high in the tables it may be. */
@@ -511,7 +521,8 @@ int nest_pt_tables_for(const struct nest_pt *pt, nest_ia_t ia, uint64_t size, ui
 	int err;
 
 	if (!nest_is_live(pt) || !tables ||
-	    (!map_flags_ok(flags) && (flags & ~(uint32_t)CHANGE_FLAGS)))
+	    (!map_flags_ok(flags) &&
+	     (flags & ~((uint32_t)CHANGE_FLAGS | NEST_KEEP_TABLES | NEST_IF_SET))))
 		return NEST_E_INVAL;
 	err = nest_range(pt, ia, size, &first, &last);
 	if (err)

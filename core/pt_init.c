@@ -3,6 +3,7 @@
  * Making and ending a table: configuration, geometry, and the addresses that it translates.
  */
 #include "core/bulk.h"
+#include "core/config.h"
 #include "core/operate.h"
 
 unsigned nest_top_level(const struct nest_fmt *f, unsigned ia_bits)
@@ -46,31 +47,16 @@ static bool needs_invalid_tables(const struct nest_fmt *f, uint32_t features)
 /* Take over what the caller asks for, or refuse it. */
 static int configure(struct nest_pt *pt, const struct nest_pt_config *c)
 {
+	enum nest_config_field unused;
 	const struct nest_fmt *f;
 	unsigned ia_bits, oa_bits;
+	int err = nest_check_config(c, &unused);
 
-	if (!c || !c->format || !c->host || !c->host->alloc || !c->host->free ||
-	    !c->host->tlb_flush || (c->flags & ~(NEST_PT_SHARED | NEST_PT_UPPER)))
-		return NEST_E_INVAL;
+	if (err)
+		return err;
 	f = nest_descriptor(c->format);
-	/* It is not in this build, or has been compiled for size and the engine has not. */
-	if (!f || (!NEST_SMALL && !c->format->map))
-		return NEST_E_UNSUPPORTED;
-	if ((c->flags & NEST_PT_SHARED) && !c->host->defer)
-		return NEST_E_INVAL;
-	/* Members of a group cannot change one by one. */
-	if (!nest_features_ok(f, c->features) ||
-	    ((c->flags & NEST_PT_SHARED) && (!NEST_HAS_SHARED || (c->features & NEST_FEAT_CONTIG))))
-		return NEST_E_UNSUPPORTED;
-	if ((c->flags & NEST_PT_UPPER) && f->ia_kind != NEST_IA_SPLIT)
-		return NEST_E_UNSUPPORTED;
 	ia_bits = c->ia_bits ? c->ia_bits : f->ia_default(c->features);
 	oa_bits = c->oa_bits ? c->oa_bits : f->oa_default(c->features);
-	if (ia_bits < f->ia_min(c->features) || ia_bits > f->ia_max(c->features) ||
-	    !f->ia_ok(c->features, ia_bits))
-		return NEST_E_UNSUPPORTED;
-	if (oa_bits > f->oa_max(c->features) || oa_bits <= f->page_shift)
-		return NEST_E_RANGE;
 	pt->format = c->format;
 	pt->host = c->host;
 	pt->ctx = c->ctx;

@@ -17,6 +17,7 @@ enum nest_op {
 	NEST_OP_SPLIT,
 	/* These have passes of their own. */
 	NEST_OP_MERGE,
+	NEST_OP_TRIM,
 	NEST_OP_HARVEST
 };
 
@@ -30,8 +31,9 @@ struct nest_request {
 	nest_pte_t word;       /* mark, revoke */
 	uint32_t flags;
 	enum nest_op op;
-	uint8_t cap; /* no entry of the operation stands above this level */
-	bool groups; /* map: contiguous groups may be made */
+	uint8_t cap;       /* no entry of the operation stands above this level */
+	bool groups;       /* map: contiguous groups may be made */
+	bool keeps_tables; /* unmap: those that become empty stay */
 	struct nest_gather *gather;
 	uint64_t *bitmap; /* harvest */
 	uint64_t *done;   /* or NULL; shared mode: bytes finished, if an error comes in the midst */
@@ -47,6 +49,12 @@ NEST_INLINE bool nest_op_marks(enum nest_op op)
 NEST_INLINE bool nest_op_empties(enum nest_op op)
 {
 	return op == NEST_OP_UNMAP || op == NEST_OP_UNMARK;
+}
+
+/* Does the call free tables that have become empty? */
+NEST_INLINE bool nest_frees_tables(const struct nest_request *rq)
+{
+	return nest_op_empties(rq->op) && !rq->keeps_tables;
 }
 
 /* Does it take mappings away? */

@@ -23,6 +23,7 @@
  */
 #include "core/commit.h"
 
+/* As many as a table of 4 KiB has. */
 enum { LOCKS = 512 };
 
 /* A status inside this file: begin again behind what is done, from the root. */
@@ -488,6 +489,22 @@ static bool looks_empty(const struct shared *s, const nest_pte_t *t, unsigned le
 	return true;
 }
 
+/*
+ * Take out the table that *up points to, which is frozen, flush what it stood for, and free it.
+ * Only hardware is left to change *up, that has accessed it now.
+ */
+static void take_table_out(const struct shared *s, struct place *up, uint64_t off)
+{
+	struct nest_pt *pt = s->pt;
+
+	while (!lock(s, up))
+		up->e = nest_load(up->t);
+	nest_flush_now(pt, off & ~nest_span_mask(fmt(s), up->level),
+		       off | nest_span_mask(fmt(s), up->level), up->level, false);
+	unlock(s, up, pt->absent[up->level]);
+	nest_free_table(pt, fmt(s)->table_pa(up->e), up->level - 1);
+}
+
 /* Remove the table of `level` that holds `off` if nothing is in it. True: it is gone. */
 static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 {
@@ -522,16 +539,12 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 		if (!looks_empty(s, t, level, i))
 			return false;
 	} while (!freeze(s, t, level));
-	/* Only hardware is left to change it, that has accessed it now. */
-	while (!lock(s, &up))
-		up.e = nest_load(up.t);
-	nest_flush_now(pt, first, last, level + 1, false);
-	unlock(s, &up, pt->absent[level + 1]);
-	nest_free_table(pt, fmt(s)->table_pa(up.e), level);
+	take_table_out(s, &up, off);
 	return true;
 }
 
-bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, nest_ia_t ia, uint64_t off)
+bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, nest_ia_t ia, uint64_t off,
+		    bool keep_tables)
 {
 	const struct shared s = { .pt = pt };
 	const nest_pte_t absent = pt->absent[0];
@@ -548,12 +561,132 @@ bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, nest_ia_t i
 		return false;
 	pt->host->tlb_flush(pt->ctx, &what);
 	nest_store(p, absent);
+	if (keep_tables)
+		return true;
 	before_looking();
 	if ((i < last && nest_load(&p[1]) != absent) || (i > 0 && nest_load(&p[-1]) != absent))
 		return true;
 	for (unsigned l = 0; l < pt->top && remove_table(&s, l, off); l++)
 		;
 	return true;
+}
+
+/* ---- Runs of pages ---- */
+
+/* Lock an entry that an unmap makes absent. Hardware may mark it meanwhile. */
+static bool lock_page(const struct shared *s, nest_pte_t *p)
+{
+	const struct nest_fmt *f = fmt(s);
+	const bool holes = (s->rq->flags & NEST_SKIP_HOLES) != 0;
+	nest_pte_t e = nest_load(p);
+
+	do {
+		if (!f->is_leaf(0, e) && (!holes || nest_is_busy(f, s->pt, 0, e)))
+			return false;
+	} while (!nest_cas(p, &e, s->pt->busy[0]));
+	return true;
+}
+
+/*
+ * Lock every entry of a table of pages that a call unmaps as a whole: what is absent, too, if holes
+ * are allowed. Then the table is frozen, and needs no second look. Returns how many entries from
+ * the first on are locked; if not all, unlock_all() is to make them absent.
+ */
+static uint64_t lock_pages(struct shared *s, const struct place *at, uint64_t n)
+{
+	const struct nest_fmt *f = fmt(s);
+	uint64_t k = 0;
+
+	while (k < n && lock_page(s, &at->t[k]))
+		k++;
+	if (!k)
+		return 0;
+	s->t = at->t;
+	s->level = 0;
+	s->base = 0;
+	s->base_off = at->off;
+	s->any = true;
+	for (uint64_t w = 0; w < LOCKS / 64; w++)
+		s->locked[w] = k >= 64 * (w + 1) ? ~(uint64_t)0
+			       : k > 64 * w      ? NEST_BIT(k % 64) - 1
+						 : 0;
+	nest_sync_entries(s->pt, at->t, k);
+	/* All of a table is flushed when it is taken out. */
+	if (k < n)
+		nest_gather_range(s->rq->gather, at->off, at->off + (k << f->page_shift) - 1, 0);
+	return k;
+}
+
+/*
+ * Does the call unmap all of the table of pages that at->off begins, and report nothing? *n: its
+ * entries.
+ */
+static bool empties_table(const struct shared *s, const struct place *at, uint64_t end, uint64_t *n)
+{
+	*n = NEST_BIT(fmt(s)->index_bits);
+	return !NEST_SMALL && !is_exclusive(s) && !s->dry && s->rq->op == NEST_OP_UNMAP &&
+	       !s->rq->keeps_tables && !s->rq->gather->release && at->level == 0 &&
+	       s->pt->top > 0 && *n <= LOCKS && end - at->off == nest_span_mask(fmt(s), 1);
+}
+
+/* Take the table of pages out that holds `off`, and is frozen. */
+static void remove_frozen(struct shared *s, uint64_t off)
+{
+	struct nest_pt *pt = s->pt;
+	struct place up = { .level = 1 };
+
+	/* Nobody else changes the entry above a table that is frozen; hardware may mark it. */
+	(void)nest_walk_to(fmt(s), pt, off, 1, &up.t, &up.e);
+	s->any = false;
+	take_table_out(s, &up, off);
+}
+
+/*
+ * The first pass of an unmap that begins with at->off in a table of pages: how far is there nothing
+ * to refuse? Returns the offset at which to look on.
+ */
+static uint64_t skip_pages(const struct shared *s, const struct place *at, uint64_t end)
+{
+	const struct nest_fmt *f = fmt(s);
+	uint64_t first, n, k = 0;
+
+	if (NEST_SMALL || !s->dry || s->rq->op != NEST_OP_UNMAP || at->level)
+		return at->off;
+	first = nest_index(f, s->pt, 0, at->off);
+	n = ((end - at->off) >> f->page_shift) + 1;
+	if (s->rq->flags & NEST_SKIP_HOLES)
+		k = n;
+	while (k < n && f->is_leaf(0, nest_load(&at->t[first + k])))
+		k++;
+	return at->off + (k << f->page_shift);
+}
+
+/*
+ * The pages behind `at` that are like the one that was recoded last, in all but their address: as
+ * many as follow at once, up to `end`.
+ */
+static void protect_alike(const struct shared *s, struct place *at, uint64_t end)
+{
+	const struct nest_fmt *f = fmt(s);
+	const nest_pte_t same = ~f->pa_mask(s->pt->features, 0), flip = (s->from ^ s->to) & same;
+	const uint64_t most = (end - at->stop) >> f->page_shift;
+	nest_pte_t *t = &at->t[at->i + 1];
+	uint64_t k = 0;
+
+	if (NEST_SMALL || s->rq->op != NEST_OP_PROTECT || at->level || s->recoded_level ||
+	    s->pt->host->allow || nest_needs_break(f, s->pt->features, 0, s->from, s->from ^ flip))
+		return;
+	for (; k < most; k++) {
+		nest_pte_t e = nest_load(&t[k]);
+
+		if (((e ^ s->from) & same) || (!s->dry && flip && !nest_cas(&t[k], &e, e ^ flip)))
+			break;
+	}
+	if (k && !s->dry && flip) {
+		nest_sync_entries(s->pt, t, k);
+		nest_gather_range(s->rq->gather, at->stop + 1, at->stop + (k << f->page_shift), 0);
+	}
+	at->stop += k << f->page_shift;
 }
 
 /* ---- The passes ---- */
@@ -567,7 +700,7 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 	struct nest_pt *pt = s->pt;
 	struct place at;
 	nest_pte_t *found;
-	uint64_t end;
+	uint64_t end, n;
 	int err = NEST_OK;
 
 	*stop = off - 1;
@@ -583,6 +716,23 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 	end = nest_table_last(fmt(s), pt, at.level, off);
 	end = end < s->rq->last ? end : s->rq->last;
 	at.off = off;
+	at.off = skip_pages(s, &at, end);
+	*stop = at.off - 1;
+	if (*stop == end)
+		return NEST_OK;
+	if (empties_table(s, &at, end, &n)) {
+		const uint64_t locked = lock_pages(s, &at, n);
+
+		if (locked == n) {
+			remove_frozen(s, off);
+			*stop = end;
+			for (unsigned l = 1; l < pt->top && remove_table(s, l, off); l++)
+				;
+			return NEST_OK;
+		}
+		at.off += locked << fmt(s)->page_shift;
+		*stop = at.off - 1;
+	}
 	do {
 		enum nest_pte_kind kind;
 
@@ -599,12 +749,14 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 			err = NEST_E_BUSY;
 		else
 			err = do_hole(s, &at, kind == NEST_PTE_MARK);
+		if (!err && kind == NEST_PTE_LEAF)
+			protect_alike(s, &at, end);
 		if (!err)
 			*stop = at.stop;
 		at.off = at.stop + 1;
 	} while (!err && *stop != end);
 	unlock_all(s);
-	if (!s->dry && nest_op_empties(s->rq->op)) {
+	if (!s->dry && nest_frees_tables(s->rq)) {
 		for (unsigned l = at.level; l < pt->top && remove_table(s, l, off); l++)
 			;
 	}
@@ -671,4 +823,24 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq)
 		*rq->done = done;
 	nest_unprepare(pt, &s.spare);
 	return err;
+}
+
+int nest_trim_shared(struct nest_pt *pt, const struct nest_request *rq)
+{
+	const struct shared s = { .pt = pt, .rq = rq };
+	uint64_t off = rq->first, end;
+
+	if (nest_range_is_borrowed(pt, rq))
+		return NEST_E_DENIED;
+	for (;; off = end + 1) {
+		nest_pte_t *p, e;
+		unsigned level = nest_walk_to(fmt(&s), pt, off, 0, &p, &e);
+
+		end = level ? off | nest_span_mask(fmt(&s), level)
+			    : nest_table_last(fmt(&s), pt, 0, off);
+		for (; level < pt->top && remove_table(&s, level, off); level++)
+			;
+		if (end >= rq->last)
+			return NEST_OK;
+	}
 }

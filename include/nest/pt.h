@@ -125,6 +125,13 @@ struct nest_mapping {
 int nest_pt_init(struct nest_pt *pt, const struct nest_pt_config *config);
 
 /*
+ * Which field of the configuration makes nest_pt_init() refuse it? Its name ("ia_bits",
+ * "host.alloc"), or "config" for NULL; NULL: none (memory may still be missing). The text is the
+ * library's.
+ */
+const char *nest_pt_config_error(const struct nest_pt_config *config);
+
+/*
  * Free every table, none of the mapped frames. No CPU may still use the table; no flush is issued.
  * What was given to nest_host.defer may still be outstanding.
  * A table that others share from (nest_pt_share) must be destroyed after them. Harmless on a
@@ -163,6 +170,7 @@ uint32_t nest_pt_vmid(const struct nest_pt *pt); /* 0 for a table that is not li
 #define NEST_MAP_ATOMIC       ((uint32_t)1 << 8) /* one page or block, by one store, or nothing */
 #define NEST_SKIP_HOLES     ((uint32_t)1 << 6) /* holes are allowed */
 #define NEST_NO_SPLIT         ((uint32_t)1 << 7) /* a partly covered larger page is NEST_E_HUGE */
+#define NEST_KEEP_TABLES      ((uint32_t)1 << 12) /* unmap: tables that become empty stay */
 #define NEST_IF_SET           ((uint32_t)1 << 11) /* protect: only pages that have all of `clear` */
 /* clang-format on */
 
@@ -193,11 +201,20 @@ int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, n
 /*
  * Remove what is mapped in [ia, ia + size); exactly that, splitting larger pages at its ends. With
  * NEST_SKIP_HOLES holes are allowed and marks are removed too; without it a hole or mark is
- * NEST_E_NOTMAPPED. Tables that it empties are freed. Flags: NEST_SKIP_HOLES, NEST_NO_SPLIT.
+ * NEST_E_NOTMAPPED. Tables that it empties are freed, unless NEST_KEEP_TABLES is given: for what is
+ * soon to be mapped again, page by page; nest_pt_trim() frees them later. Flags: NEST_SKIP_HOLES,
+ * NEST_NO_SPLIT, NEST_KEEP_TABLES.
  * NEST_E_HUGE, NEST_E_DENIED (linked from another table), NEST_E_NOMEM (a split needs a table).
  */
 int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 		  struct nest_gather *gather);
+
+/*
+ * Free the tables of the range that hold nothing: what NEST_KEEP_TABLES has left. No translation
+ * changes. A table with a mark in it is not empty. NEST_E_DENIED: the range touches entries linked
+ * from another table.
+ */
+int nest_pt_trim(struct nest_pt *pt, nest_ia_t ia, uint64_t size, struct nest_gather *gather);
 
 /*
  * Change attributes: (attr & ~clear) | set. `set` replaces the whole memory type when `clear`

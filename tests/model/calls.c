@@ -12,11 +12,11 @@
 /* Of a list that is mapped by one call. */
 enum { MOST_FRAMES = 64 };
 
-enum operation { MAP, UNMAP, PROTECT, MARK, REVOKE, UNMARK, SPLIT, MERGE, HARVEST, AGE, BAD };
+enum operation { MAP, UNMAP, PROTECT, MARK, REVOKE, UNMARK, SPLIT, MERGE, TRIM, HARVEST, AGE, BAD };
 
-static const char *const operation_names[] = { "map",     "unmap",  "protect", "mark",
-					       "revoke",  "unmark", "split",   "merge",
-					       "harvest", "age",    "mistake" };
+static const char *const operation_names[] = { "map",    "unmap",   "protect", "mark",
+					       "revoke", "unmark",  "split",   "merge",
+					       "trim",   "harvest", "age",     "mistake" };
 
 /* One call on segments [a, b), and what is to come of it. */
 struct call {
@@ -108,6 +108,8 @@ static void plan_unmap(struct world *w, struct call *c)
 	c->flags = world_random(w, 2) ? NEST_SKIP_HOLES : 0;
 	if (!c->flags && of_kind(w, c, NEST_PTE_LEAF) < c->b - c->a)
 		c->want = NEST_E_NOTMAPPED;
+	if (world_random(w, 4) == 0)
+		c->flags |= NEST_KEEP_TABLES;
 	memset(c->next, 0, sizeof(c->next));
 }
 
@@ -169,6 +171,7 @@ static void plan_mark(struct world *w, struct call *c)
 static void plan_revoke(struct world *w, struct call *c)
 {
 	plan_unmap(w, c);
+	c->flags &= ~NEST_KEEP_TABLES;
 	c->mark = world_random(w, NEST_MARK_MAX);
 	for (unsigned k = 0; k < c->b - c->a; k++)
 		c->next[k] = (struct state){ .kind = NEST_PTE_MARK, .mark = c->mark };
@@ -188,7 +191,7 @@ static struct call draw(struct world *w)
 	static const enum operation often[] = { MAP,   MAP,   MAP,    MAP,     MAP,
 						UNMAP, UNMAP, UNMAP,  PROTECT, PROTECT,
 						MARK,  SPLIT, MERGE,  MERGE,   HARVEST,
-						AGE,   BAD,   REVOKE, UNMARK };
+						AGE,   BAD,   REVOKE, UNMARK,  TRIM };
 	bool second = w->second && world_random(w, 2);
 	unsigned from = second ? w->second : 0;
 	unsigned to = second || !w->second ? w->segments : w->second;
@@ -232,8 +235,8 @@ static struct call draw(struct world *w)
 	default:
 		break;
 	}
-	if (c.operation != BAD && c.operation != REVOKE && c.operation != UNMARK && !c.want &&
-	    is_small(w, &c) && world_random(w, 3) == 0)
+	if (c.operation != BAD && c.operation != TRIM && c.operation != REVOKE &&
+	    c.operation != UNMARK && !c.want && is_small(w, &c) && world_random(w, 3) == 0)
 		c.budget = 1 + world_random(w, 64);
 	return c;
 }
@@ -472,6 +475,8 @@ static int make(struct world *w, const struct call *c)
 		return nest_pt_split(&w->pt, ia, c->size, c->level, g);
 	case MERGE:
 		return nest_pt_merge(&w->pt, ia, c->size, g);
+	case TRIM:
+		return nest_pt_trim(&w->pt, ia, c->size, g);
 	default:
 		return make_bad(w, c, ia, g);
 	}

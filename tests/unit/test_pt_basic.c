@@ -13,10 +13,14 @@ static struct nest_pt_config config(const struct nest_format *format)
 	return (struct nest_pt_config){ .format = format, .host = &arena.host, .ctx = &arena };
 }
 
-static void expect_init(const struct nest_pt_config *cfg, int rc)
+/* field: what nest_pt_config_error() names; NULL: nothing is wrong with the configuration. */
+static void expect_init(const struct nest_pt_config *cfg, int rc, const char *field)
 {
+	const char *told = nest_pt_config_error(cfg);
 	struct nest_pt pt;
 
+	CHECK((told == NULL) == (field == NULL));
+	CHECK(!told || !strcmp(told, field));
 	memset(&pt, 0x5a, sizeof(pt));
 	CHECK_RC(nest_pt_init(&pt, cfg), rc);
 	CHECK_EQ(arena.outstanding == 0, rc != NEST_OK);
@@ -34,30 +38,30 @@ static void init_refuses_a_bad_configuration(void **state)
 	strcpy(test_case, __func__);
 	arena_open(&arena, 1u << 22);
 	ok = config(&nest_fmt_ept);
-	expect_init(&ok, NEST_OK);
+	expect_init(&ok, NEST_OK, NULL);
 	CHECK_RC(nest_pt_init(NULL, &ok), NEST_E_INVAL);
-	expect_init(NULL, NEST_E_INVAL);
+	expect_init(NULL, NEST_E_INVAL, "config");
 	nest_pt_destroy(NULL);
-	cfg = ok, cfg.format = NULL, expect_init(&cfg, NEST_E_INVAL);
-	cfg = ok, cfg.host = NULL, expect_init(&cfg, NEST_E_INVAL);
+	cfg = ok, cfg.format = NULL, expect_init(&cfg, NEST_E_INVAL, "format");
+	cfg = ok, cfg.host = NULL, expect_init(&cfg, NEST_E_INVAL, "host");
 	cfg = ok, cfg.host = &host;
-	host = arena.host, host.alloc = NULL, expect_init(&cfg, NEST_E_INVAL);
-	host = arena.host, host.free = NULL, expect_init(&cfg, NEST_E_INVAL);
-	host = arena.host, host.tlb_flush = NULL, expect_init(&cfg, NEST_E_INVAL);
-	host = arena.host, host.sync = NULL, host.allow = NULL, expect_init(&cfg, NEST_OK);
-	cfg = ok, cfg.flags = 1u << 31, expect_init(&cfg, NEST_E_INVAL);
-	cfg = ok, cfg.flags = 1u << 2, expect_init(&cfg, NEST_E_INVAL);
-	cfg = ok, cfg.flags = NEST_PT_SHARED, expect_init(&cfg, NEST_E_INVAL);
-	cfg = ok, cfg.flags = NEST_PT_UPPER, expect_init(&cfg, NEST_E_UNSUPPORTED);
-	cfg = ok, cfg.features = NEST_FEAT_PBMT, expect_init(&cfg, NEST_E_UNSUPPORTED);
-	cfg = ok, cfg.features = 1u << 31, expect_init(&cfg, NEST_E_UNSUPPORTED);
-	cfg = ok, cfg.ia_bits = 57, expect_init(&cfg, NEST_E_UNSUPPORTED);
-	cfg = ok, cfg.ia_bits = 64, expect_init(&cfg, NEST_E_UNSUPPORTED);
-	cfg = ok, cfg.ia_bits = 0xffffffff, expect_init(&cfg, NEST_E_UNSUPPORTED);
-	cfg = ok, cfg.oa_bits = 53, expect_init(&cfg, NEST_E_RANGE);
-	cfg = ok, cfg.oa_bits = 0x100 + 48, expect_init(&cfg, NEST_E_RANGE);
+	host = arena.host, host.alloc = NULL, expect_init(&cfg, NEST_E_INVAL, "host.alloc");
+	host = arena.host, host.free = NULL, expect_init(&cfg, NEST_E_INVAL, "host.free");
+	host = arena.host, host.tlb_flush = NULL, expect_init(&cfg, NEST_E_INVAL, "host.tlb_flush");
+	host = arena.host, host.sync = NULL, host.allow = NULL, expect_init(&cfg, NEST_OK, NULL);
+	cfg = ok, cfg.flags = 1u << 31, expect_init(&cfg, NEST_E_INVAL, "flags");
+	cfg = ok, cfg.flags = 1u << 2, expect_init(&cfg, NEST_E_INVAL, "flags");
+	cfg = ok, cfg.flags = NEST_PT_SHARED, expect_init(&cfg, NEST_E_INVAL, "host.defer");
+	cfg = ok, cfg.flags = NEST_PT_UPPER, expect_init(&cfg, NEST_E_UNSUPPORTED, "flags");
+	cfg = ok, cfg.features = NEST_FEAT_PBMT, expect_init(&cfg, NEST_E_UNSUPPORTED, "features");
+	cfg = ok, cfg.features = 1u << 31, expect_init(&cfg, NEST_E_UNSUPPORTED, "features");
+	cfg = ok, cfg.ia_bits = 57, expect_init(&cfg, NEST_E_UNSUPPORTED, "ia_bits");
+	cfg = ok, cfg.ia_bits = 64, expect_init(&cfg, NEST_E_UNSUPPORTED, "ia_bits");
+	cfg = ok, cfg.ia_bits = 0xffffffff, expect_init(&cfg, NEST_E_UNSUPPORTED, "ia_bits");
+	cfg = ok, cfg.oa_bits = 53, expect_init(&cfg, NEST_E_RANGE, "oa_bits");
+	cfg = ok, cfg.oa_bits = 0x100 + 48, expect_init(&cfg, NEST_E_RANGE, "oa_bits");
 	arena.misalign = true;
-	expect_init(&ok, NEST_E_ALIGN);
+	expect_init(&ok, NEST_E_ALIGN, NULL);
 	arena.misalign = false;
 	arena_close(&arena);
 }
@@ -351,7 +355,7 @@ static void arguments(const struct tcase *c)
 		if (bit > 9)
 			CHECK_RC(nest_pt_map(&f.pt, ia + p, 0, p, f.attr, flag, NULL),
 				 NEST_E_INVAL);
-		if (flag & ~(NEST_SKIP_HOLES | NEST_NO_SPLIT))
+		if (flag & ~(NEST_SKIP_HOLES | NEST_NO_SPLIT | NEST_KEEP_TABLES))
 			CHECK_RC(nest_pt_unmap(&f.pt, ia, p, flag, NULL), NEST_E_INVAL);
 		if (flag & ~(NEST_SKIP_HOLES | NEST_NO_SPLIT | NEST_IF_SET))
 			CHECK_RC(nest_pt_protect(&f.pt, ia, p, 0, f.w, flag, NULL), NEST_E_INVAL);
@@ -456,7 +460,7 @@ static void upper_region_has_its_own_addresses(void **state)
 
 		cfg.flags = NEST_PT_UPPER;
 		arena_open(&arena, 1u << 22);
-		expect_init(&cfg, split ? NEST_OK : NEST_E_UNSUPPORTED);
+		expect_init(&cfg, split ? NEST_OK : NEST_E_UNSUPPORTED, split ? NULL : "flags");
 		arena_close(&arena);
 	}
 }

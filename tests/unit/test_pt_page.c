@@ -259,10 +259,6 @@ static void lists(struct fix *f)
 		if (rc == NEST_OK)
 			break;
 		CHECK_RC(rc, NEST_E_NOMEM);
-		if (f->c.flags & NEST_PT_SHARED) {
-			CHECK_OK(nest_pt_unmap(&f->pt, ia, 2 * n * p, NEST_SKIP_HOLES, NULL));
-			arena_run_deferred(&f->a);
-		}
 		check_unchanged(f, &before);
 	}
 	snap_free(&before);
