@@ -374,6 +374,16 @@ NEST_INLINE void nest_detach(const struct nest_fmt *f, struct nest_job *job, uns
 			  f->is_leaf(level, to) ? &job->rq->delta : NULL);
 }
 
+/* Does the operation take a table out as a whole, instead of what is in it? */
+NEST_INLINE bool nest_takes_table(const struct nest_request *rq, enum nest_op op, bool covered,
+				  bool fits)
+{
+	const bool replaces = (op == NEST_OP_MAP || nest_op_marks(op)) && fits &&
+			      !(rq->flags & NEST_MAP_SKIP_MAPPED);
+
+	return op == NEST_OP_UNMAP ? covered && !rq->keeps_tables : replaces;
+}
+
 /*
  * Do what the operation does to entry i of a table above level 0, of which the range covers
  * [off, stop]. True: go down a level first, into the frame that has been set up.
@@ -391,10 +401,7 @@ NEST_INLINE bool nest_step(const struct nest_fmt *f, struct nest_job *job, enum 
 	bool changed = false;
 
 	if (kind == NEST_PTE_TABLE) {
-		bool whole = op == NEST_OP_UNMAP ? covered && !rq->keeps_tables
-						 : (op == NEST_OP_MAP || nest_op_marks(op)) && fits;
-
-		if (whole && !(rq->flags & NEST_MAP_SKIP_MAPPED) && nest_may_detach(pt, level, i)) {
+		if (nest_takes_table(rq, op, covered, fits) && nest_may_detach(pt, level, i)) {
 			nest_pte_t to = pt->absent[level];
 
 			if (op == NEST_OP_MAP)
