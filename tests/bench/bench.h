@@ -105,8 +105,9 @@ struct workload {
 	F(page_map)                                                                                \
 	F(page_map_random)                                                                         \
 	F(page_first)                                                                              \
-	F(page_unmap) F(page_balloon) F(page_protect) F(page_translate) F(page_translate_random)   \
-		F(page_query) F(cursor_map) F(cursor_unmap) F(cursor_translate) F(frames_list)
+	F(page_unmap)                                                                              \
+	F(page_balloon) F(page_protect) F(page_translate) F(page_translate_random) F(page_query)   \
+		F(cursor_map) F(cursor_unmap) F(cursor_translate) F(frames_list)
 #define BENCH_DECLARE(name)                                                                        \
 	double name(struct subject *s, enum side side, uint64_t *count);                           \
 	double name##_shared(struct subject *s, enum side side, uint64_t *count);
