@@ -18,6 +18,7 @@ set(NEST_CORE_SOURCES
 	core/gather.c
 	core/generic.c
 	core/harvest.c
+	core/limit.c
 	core/live.c
 	core/merge.c
 	core/page.c

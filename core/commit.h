@@ -381,7 +381,7 @@ NEST_INLINE bool nest_takes_table(const struct nest_request *rq, enum nest_op op
 	const bool replaces = (op == NEST_OP_MAP || nest_op_marks(op)) && fits &&
 			      !(rq->flags & NEST_MAP_SKIP_MAPPED);
 
-	return op == NEST_OP_UNMAP ? covered && !rq->keeps_tables : replaces;
+	return op == NEST_OP_UNMAP ? covered && !(rq->flags & NEST_KEEP_TABLES) : replaces;
 }
 
 /*
@@ -523,7 +523,8 @@ NEST_INLINE void nest_ascend(const struct nest_fmt *f, struct nest_job *job, enu
 			nest_link(rq, up->t, i, level + 1, base, fr->pa, fr->old,
 				  op != NEST_OP_MAP && !(rq->clear & NEST_MT_MASK));
 		}
-	} else if (nest_op_empties(op) && !rq->keeps_tables && nest_may_detach(pt, level + 1, i)) {
+	} else if (nest_op_empties(op) && !(rq->flags & NEST_KEEP_TABLES) &&
+		   nest_may_detach(pt, level + 1, i)) {
 		uint64_t to = nest_index(f, pt, level, stop), from = to;
 
 		/* Pages between the marks that unmark has removed are still there. */

@@ -20,7 +20,8 @@ const char *nest_pt_config_error(const struct nest_pt_config *config)
 		[NEST_CONFIG_OA_BITS] = "oa_bits",
 	};
 	enum nest_config_field field;
+	unsigned ia_bits, oa_bits;
 
-	(void)nest_check_config(config, &field);
+	(void)nest_check_config(config, &field, &ia_bits, &oa_bits);
 	return names[field];
 }

@@ -25,8 +25,9 @@ enum nest_config_field {
 	NEST_CONFIG_FIELDS
 };
 
-/* NEST_OK; else why *field is refused. */
-static inline int nest_check_config(const struct nest_pt_config *c, enum nest_config_field *field)
+/* NEST_OK, and the widths in bits; else why *field is refused. */
+static inline int nest_check_config(const struct nest_pt_config *c, enum nest_config_field *field,
+				    unsigned *ia, unsigned *oa)
 {
 	const struct nest_fmt *f;
 	unsigned ia_bits, oa_bits;
@@ -68,6 +69,8 @@ static inline int nest_check_config(const struct nest_pt_config *c, enum nest_co
 	if (oa_bits > f->oa_max(c->features) || oa_bits <= f->page_shift)
 		return NEST_E_RANGE;
 	*field = NEST_CONFIG_SOUND;
+	*ia = ia_bits;
+	*oa = oa_bits;
 	return NEST_OK;
 }
 

@@ -225,6 +225,11 @@ struct nest_format {
 			struct nest_gather *gather);
 	int (*pt_protect)(struct nest_pt *pt, nest_ia_t ia, uint64_t size, nest_attr_t set,
 			  nest_attr_t clear, uint32_t flags, struct nest_gather *gather);
+	/* Free a detached table and all below it (core/drop.h). */
+	void (*drop)(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item,
+		     nest_pa_t table, unsigned level, uint64_t off);
+#if !NEST_SMALL
+	/* nest/page.h */
 	int (*map_page)(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, nest_attr_t attr);
 	int (*unmap_page)(struct nest_pt *pt, nest_ia_t ia);
 	int (*translate)(const struct nest_pt *pt, nest_ia_t ia, nest_pa_t *pa, nest_attr_t *attr);
@@ -233,9 +238,7 @@ struct nest_format {
 	int (*cursor_translate)(struct nest_cursor *c, nest_pa_t *pa, nest_attr_t *attr);
 	/* n pages in a table of level 0, where none is. */
 	void (*fill_frames)(nest_pte_t *t, const nest_pa_t *frames, uint64_t n, nest_pte_t proto);
-	/* Free a detached table and all below it (core/drop.h). */
-	void (*drop)(struct nest_pt *pt, struct nest_gather *g, const struct nest_gather_item *item,
-		     nest_pa_t table, unsigned level, uint64_t off);
+#endif
 };
 
 #ifdef NEST_ONLY

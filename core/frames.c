@@ -50,8 +50,10 @@ static int check_frames(const struct list *l)
 	for (uint64_t k = 0; k < n; k++) {
 		if (frames[k] == NEST_PA_NONE)
 			continue;
-		if (frames[k] & pt->pa_outside)
-			return frames[k] & (page - 1) ? NEST_E_ALIGN : NEST_E_RANGE;
+		if (frames[k] & (page - 1))
+			return NEST_E_ALIGN;
+		if (frames[k] >> pt->oa_bits)
+			return NEST_E_RANGE;
 		if (pt->host->allow && !pt->host->allow(pt->ctx, frames[k], page, l->attr))
 			return NEST_E_DENIED;
 	}

@@ -20,12 +20,7 @@ void nest_gather_init(struct nest_gather *g, struct nest_pt *pt)
 	g->all = false;
 	g->level_mask = 0;
 	g->limit = g->done = 0;
-}
-
-void nest_gather_limit(struct nest_gather *g, uint64_t entries)
-{
-	if (g)
-		g->limit = entries;
+	g->run = NULL;
 }
 
 uint64_t nest_gather_done(const struct nest_gather *g)

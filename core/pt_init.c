@@ -50,13 +50,11 @@ static int configure(struct nest_pt *pt, const struct nest_pt_config *c)
 	enum nest_config_field unused;
 	const struct nest_fmt *f;
 	unsigned ia_bits, oa_bits;
-	int err = nest_check_config(c, &unused);
+	int err = nest_check_config(c, &unused, &ia_bits, &oa_bits);
 
 	if (err)
 		return err;
 	f = nest_descriptor(c->format);
-	ia_bits = c->ia_bits ? c->ia_bits : f->ia_default(c->features);
-	oa_bits = c->oa_bits ? c->oa_bits : f->oa_default(c->features);
 	pt->format = c->format;
 	pt->host = c->host;
 	pt->ctx = c->ctx;
@@ -68,10 +66,6 @@ static int configure(struct nest_pt *pt, const struct nest_pt_config *c)
 	pt->leaf_mask = f->leaf_levels(c->features);
 	while (pt->max_leaf < pt->top && (pt->leaf_mask >> (pt->max_leaf + 1) & 1))
 		pt->max_leaf++;
-	pt->top_shift = (uint8_t)nest_shift(f, pt->top);
-	pt->linear_offset = c->host->linear_offset;
-	pt->ia_outside = nest_upper_bits(pt) | nest_span_mask(f, 0);
-	pt->pa_outside = ~(NEST_BIT(oa_bits) - 1) | nest_span_mask(f, 0);
 	nest_set_quick(pt);
 	return NEST_OK;
 }

@@ -31,9 +31,8 @@ struct nest_request {
 	nest_pte_t word;       /* mark, revoke */
 	uint32_t flags;
 	enum nest_op op;
-	uint8_t cap;       /* no entry of the operation stands above this level */
-	bool groups;       /* map: contiguous groups may be made */
-	bool keeps_tables; /* unmap: those that become empty stay */
+	uint8_t cap; /* no entry of the operation stands above this level */
+	bool groups; /* map: contiguous groups may be made */
 	struct nest_gather *gather;
 	uint64_t *bitmap; /* harvest */
 	uint64_t *done;   /* or NULL; shared mode: bytes finished, if an error comes in the midst */
@@ -54,7 +53,7 @@ NEST_INLINE bool nest_op_empties(enum nest_op op)
 /* Does the call free tables that have become empty? */
 NEST_INLINE bool nest_frees_tables(const struct nest_request *rq)
 {
-	return nest_op_empties(rq->op) && !rq->keeps_tables;
+	return nest_op_empties(rq->op) && !(rq->flags & NEST_KEEP_TABLES);
 }
 
 /* Does it take mappings away? */

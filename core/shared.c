@@ -625,7 +625,7 @@ static bool empties_table(const struct shared *s, const struct place *at, uint64
 {
 	*n = NEST_BIT(fmt(s)->index_bits);
 	return !NEST_SMALL && !is_exclusive(s) && !s->dry && s->rq->op == NEST_OP_UNMAP &&
-	       !s->rq->keeps_tables && !s->rq->gather->release && at->level == 0 &&
+	       !(s->rq->flags & NEST_KEEP_TABLES) && !s->rq->gather->release && at->level == 0 &&
 	       s->pt->top > 0 && *n <= LOCKS && end - at->off == nest_span_mask(fmt(s), 1);
 }
 
@@ -716,10 +716,12 @@ static int visit(struct shared *s, uint64_t off, uint64_t *stop)
 	end = nest_table_last(fmt(s), pt, at.level, off);
 	end = end < s->rq->last ? end : s->rq->last;
 	at.off = off;
-	at.off = skip_pages(s, &at, end);
-	*stop = at.off - 1;
-	if (*stop == end)
-		return NEST_OK;
+	if (!NEST_SMALL) {
+		at.off = skip_pages(s, &at, end);
+		*stop = at.off - 1;
+		if (*stop == end)
+			return NEST_OK;
+	}
 	if (empties_table(s, &at, end, &n)) {
 		const uint64_t locked = lock_pages(s, &at, n);
 

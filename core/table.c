@@ -118,8 +118,14 @@ void nest_set_quick(struct nest_pt *pt)
 {
 	const struct nest_host *host = pt->host;
 
+	if (NEST_SMALL)
+		return;
 	pt->quick = 0;
-	if (NEST_SMALL || host->to_virt || pt->top == 0)
+	pt->top_shift = (uint8_t)nest_shift(nest_fmt_of(pt), pt->top);
+	pt->linear_offset = host->linear_offset;
+	pt->ia_outside = nest_upper_bits(pt) | (nest_table_size(pt) - 1);
+	pt->pa_outside = ~(NEST_BIT(pt->oa_bits) - 1) | (nest_table_size(pt) - 1);
+	if (host->to_virt || pt->top == 0)
 		return;
 	pt->quick = NEST_QUICK_READ;
 	if (host->sync || pt->pinned != NEST_PA_NONE)

@@ -19,6 +19,7 @@ extern "C" {
 
 struct nest_pt;
 struct nest_mapping;
+struct nest_request; /* the library's */
 
 /* Told each removed leaf, after the flush that covers it. `leaf` lives only during the call. */
 typedef void (*nest_release_fn)(void *ctx, const struct nest_mapping *leaf);
@@ -35,6 +36,9 @@ struct nest_gather {
 	bool all;
 	uint8_t level_mask;
 	uint64_t limit, done; /* nest_gather_limit() */
+	int (*run)(struct nest_pt *pt,
+		   int (*operation)(struct nest_pt *pt, const struct nest_request *rq),
+		   struct nest_request *rq);
 	struct {
 		uint64_t first, last;
 	} range[NEST_GATHER_RANGES];
