@@ -101,13 +101,22 @@ struct workload {
 };
 
 /* pages.c: each in exclusive and in shared mode */
-#define BENCH_PAGES(F)                                                                             \
-	F(page_map)                                                                                \
-	F(page_map_random)                                                                         \
-	F(page_first)                                                                              \
-	F(page_unmap)                                                                              \
-	F(page_balloon) F(page_protect) F(page_translate) F(page_translate_random) F(page_query)   \
-		F(cursor_map) F(cursor_unmap) F(cursor_translate) F(frames_list)
+/* clang-format off */
+#define BENCH_PAGES(F)                                           \
+	F(page_map)                                              \
+	F(page_map_random)                                       \
+	F(page_first)                                            \
+	F(page_unmap)                                            \
+	F(page_balloon)                                          \
+	F(page_protect)                                          \
+	F(page_translate)                                        \
+	F(page_translate_random)                                 \
+	F(page_query)                                            \
+	F(cursor_map)                                            \
+	F(cursor_unmap)                                          \
+	F(cursor_translate)                                      \
+	F(frames_list)
+/* clang-format on */
 #define BENCH_DECLARE(name)                                                                        \
 	double name(struct subject *s, enum side side, uint64_t *count);                           \
 	double name##_shared(struct subject *s, enum side side, uint64_t *count);
