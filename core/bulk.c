@@ -51,12 +51,11 @@ void nest_fill_words(nest_pte_t *t, uint64_t n, uint64_t unit, nest_pte_t e, nes
 	}
 }
 
-#if !NEST_SMALL
 void nest_fill_same(nest_pte_t *t, uint64_t n, nest_pte_t e)
 {
 	const nest_pte_pair pair = { e, e };
 
-	for (; n >= 8; n -= 8, t = &t[8]) {
+	for (; !NEST_SMALL && n >= 8; n -= 8, t = &t[8]) {
 		nest_pte_pair *to = (nest_pte_pair *)t;
 
 		to[0] = pair;
@@ -67,4 +66,3 @@ void nest_fill_same(nest_pte_t *t, uint64_t n, nest_pte_t e)
 	for (; n; n--, t = &t[1])
 		*t = e;
 }
-#endif

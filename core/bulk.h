@@ -15,15 +15,7 @@ void nest_fill_words(nest_pte_t *t, uint64_t n, uint64_t unit, nest_pte_t e, nes
 		     nest_pte_t jump, bool live);
 
 /* n times the same word, in a table that no walker can see. */
-#if NEST_SMALL
-static inline void nest_fill_same(nest_pte_t *t, uint64_t n, nest_pte_t e)
-{
-	for (uint64_t i = 0; i < n; i++)
-		t[i] = e;
-}
-#else
 void nest_fill_same(nest_pte_t *t, uint64_t n, nest_pte_t e);
-#endif
 
 NEST_INLINE nest_pte_t nest_leaf_for(const struct nest_fmt *f, unsigned level, nest_pa_t pa,
 				     nest_pte_t proto, bool contiguous)

@@ -23,7 +23,11 @@ static void fill_absent(struct nest_pt *pt, nest_pa_t table, unsigned level, uin
 {
 	nest_pte_t *t = nest_va(pt, table);
 
-	nest_fill_same(t, entries, pt->absent[level]);
+	/* In a build for size this is the only such loop. */
+	for (uint64_t i = 0; NEST_SMALL && i < entries; i++)
+		t[i] = pt->absent[level];
+	if (!NEST_SMALL)
+		nest_fill_same(t, entries, pt->absent[level]);
 	nest_sync_entries(pt, t, entries);
 }
 
