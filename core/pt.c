@@ -64,7 +64,7 @@ NEST_APART static int run(struct nest_pt *pt, nest_operation operation, struct n
 		nest_gather_init(&own, pt);
 		rq->gather = &own;
 	}
-	rq->gather->writes_only &= !NEST_SMALL && takes_writes_only(rq);
+	rq->gather->writes_only &= takes_writes_only(rq);
 	err = rq->gather->run ? rq->gather->run(pt, operation, rq) : operation(pt, rq);
 	if (rq->gather == &own || nest_is_shared(pt))
 		nest_gather_sync(rq->gather);
