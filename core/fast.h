@@ -417,15 +417,14 @@ NEST_INLINE bool nest_cursor_unmaps(const struct nest_fmt *f, struct nest_cursor
 	const uint64_t off = c->ia & ~nest_upper_bits(c->pt);
 	nest_pte_t *p = c->entry;
 
-	if (!nest_cursor_stands(c))
+	if (!nest_cursor_stands(c) ||
+	    (gather && (gather->pt != c->pt || gather->release || gather->limit)))
 		return false;
 	if (!gather || nest_is_shared(c->pt)) {
-		if ((gather && gather->release) ||
-		    !nest_unmap_entry(f, c->pt, p, c->ia, off, false))
+		if (!nest_unmap_entry(f, c->pt, p, c->ia, off, false))
 			return false;
 	} else {
-		if (gather->pt != c->pt || gather->release ||
-		    !nest_is_page(f, c->pt, nest_load(p)) ||
+		if (!nest_is_page(f, c->pt, nest_load(p)) ||
 		    (nest_is_alone(f, c->pt, off, p, 1) && !nest_has_others(c->pt, p, off)))
 			return false;
 		nest_store_relaxed(p, c->pt->absent[0]);

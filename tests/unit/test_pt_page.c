@@ -196,6 +196,31 @@ static void walk_by_cursor(struct fix *f)
 	CHECK_EQ(f->a.outstanding, f->tables0);
 }
 
+/* A gather of another table is refused, wherever the cursor stands; one with a limit is told. */
+static void gathers_of_a_cursor(struct fix *f)
+{
+	const uint64_t p = f->page, ia = place(f, PLACE_MID, 8 * p);
+	struct nest_cursor c;
+	struct nest_gather g;
+	struct fix other;
+
+	fix_open(&other, &f->c);
+	CHECK_OK(nest_pt_map(&f->pt, ia, 0, 4 * p, f->attr, NEST_MAP_NO_HUGE, NULL));
+	nest_cursor_init(&c, &f->pt, ia);
+	CHECK_OK(nest_cursor_unmap(&c, NULL));
+	nest_gather_init(&g, &other.pt);
+	CHECK_RC(nest_cursor_unmap(&c, &g), NEST_E_INVAL);
+	check_maps(f, ia + p, p, f->attr);
+	nest_gather_init(&g, &f->pt);
+	nest_gather_limit(&g, 8);
+	CHECK_OK(nest_cursor_unmap(&c, &g));
+	CHECK_EQ(nest_gather_done(&g), p);
+	nest_gather_sync(&g);
+	check_none(f, ia + p);
+	CHECK_OK(nest_pt_unmap(&f->pt, ia, 4 * p, NEST_SKIP_HOLES, NULL));
+	fix_close(&other);
+}
+
 /* The table below the cursor goes, comes back, or becomes a larger page. */
 static void changes_below_a_cursor(struct fix *f)
 {
@@ -227,6 +252,7 @@ static void changes_below_a_cursor(struct fix *f)
 static void cursors_of(const struct tcase *c)
 {
 	each_kind(c, walk_by_cursor);
+	each_kind(c, gathers_of_a_cursor);
 	each_kind(c, changes_below_a_cursor);
 }
 
