@@ -198,7 +198,7 @@ NEST_INLINE bool nest_unmap_entry(const struct nest_fmt *f, struct nest_pt *pt, 
 	if (!nest_is_page(f, pt, e))
 		return false;
 	if (nest_is_shared(pt))
-		return nest_take_page(pt, p, e, ia, off, keep_tables);
+		return nest_take_page(pt, p, e, off, keep_tables);
 	if (!keep_tables && nest_is_alone(f, pt, off, p, 1) && !nest_has_others(pt, p, off))
 		return false;
 	nest_store_relaxed(p, pt->absent[0]);

@@ -27,7 +27,7 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq);
  * Shared mode: take out the page e at *p, for `off`, flush it, and free tables that this empties.
  * False, with nothing changed: the entry is e no longer.
  */
-bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, nest_ia_t ia, uint64_t off,
+bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, uint64_t off,
 		    bool keep_tables);
 /* Free the tables of the range that are empty (trim.c); the same entry by entry (shared.c). */
 int nest_operate_trim(struct nest_pt *pt, const struct nest_request *rq);

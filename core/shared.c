@@ -543,23 +543,16 @@ static bool remove_table(const struct shared *s, unsigned level, uint64_t off)
 	return true;
 }
 
-bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, nest_ia_t ia, uint64_t off,
-		    bool keep_tables)
+bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, uint64_t off, bool keep_tables)
 {
 	const struct shared s = { .pt = pt };
 	const nest_pte_t absent = pt->absent[0];
 	const uint64_t last = NEST_BIT(fmt(&s)->index_bits) - 1,
 		       i = nest_index(fmt(&s), pt, 0, off);
-	const struct nest_flush what = { .ia = ia,
-					 .size = nest_table_size(pt),
-					 .vmid = pt->vmid,
-					 .level_mask = 1,
-					 .leaf_only = true,
-					 .pt = pt };
 
 	if (!nest_cas(p, &e, pt->busy[0]))
 		return false;
-	pt->host->tlb_flush(pt->ctx, &what);
+	nest_flush_now(pt, off, off | nest_span_mask(fmt(&s), 0), 0, true);
 	nest_store(p, absent);
 	if (keep_tables)
 		return true;
