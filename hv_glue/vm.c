@@ -259,10 +259,11 @@ static void give_back_released(void *ctx, const struct nest_mapping *leaf)
 
 void nest_vm_destroy(struct nest_vm *vm)
 {
-	struct nest_flush all = { .all = true, .pt = &vm->pt };
+	struct nest_flush all = { .all = true };
 
 	if (!nest_vm_is_live(vm))
 		return;
+	all.pt = &vm->pt;
 	/* Frames are told from the tables as they stand: nothing here may need memory. */
 	all.vmid = vm->pt.vmid;
 	all.level_mask = (1u << nest_pt_levels(&vm->pt)) - 1;

@@ -485,6 +485,16 @@ static struct range draw(const struct worker *k)
 			       .n = 1 + below(in_play(block) - first) };
 }
 
+/* One that begins with a page in this state: the best of a few tries. */
+static struct range draw_in(const struct worker *k, enum page_state state)
+{
+	struct range r = draw(k);
+
+	for (unsigned i = 0; i < 64 && w.pages[r.page].state != state; i++)
+		r = draw(k);
+	return r;
+}
+
 /*
  * In one block all threads fault pages in, and its owner takes all of them out again: so a whole
  * block, a table with a page or two, an empty table and nothing follow each other.
@@ -539,7 +549,10 @@ static void step(struct worker *k)
 		CALL_RESTORE, CALL_HARVEST, CALL_AGE,     CALL_SPLIT,   CALL_TRANSLATE,
 	};
 	const enum call_kind kind = kinds[below(sizeof(kinds) / sizeof(*kinds))];
-	struct range r = draw(k);
+	const bool on_mapped = kind == CALL_REPLACE || kind == CALL_TAKE || kind == CALL_PROTECT;
+	struct range r = kind == CALL_RESTORE ? draw_in(k, PAGE_MARKED)
+			 : on_mapped          ? draw_in(k, PAGE_SEEN)
+					      : draw(k);
 	const struct range own = r;
 
 	if (w.without >> kind & 1)
