@@ -4,8 +4,8 @@
 
 The faults are the sections of mutants.ini beside this file. Each is applied alone; then the unit
 tests are built and run until one fails, and so are the walker images, on each of the machines that
-the fault names. The slow unit tests run only when nothing else has noticed. At the end comes a
-table of what noticed which, and "N caught, N survived" as the last line. Status 0: every fault was
+the fault names. When nobody has noticed, the other programs follow one by one (explorer, adversary,
+stress), that which the fault names first. At the end comes a table of what noticed which, and "N caught, N survived" as the last line. Status 0: every fault was
 caught, or the list explains why none can; 1: one survived; 2: the tree or the list is not fit for
 the check.
 """
@@ -26,9 +26,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 WALKERS = "tests/emulator/walkers.py"
-# Tests of many seconds; and of those labelled `package`, which are left out, the quick ones.
-SLOW = {"test_pt_sweep", "test_pt_resume", "test_toy", "explore", "adversary", "stress_vm",
-        "stress_empty"}
+# Unit tests of many seconds; and of those labelled `package`, which are left out, the quick ones.
+SLOW = {"test_pt_sweep", "test_pt_resume"}
 QUICK_PACKAGE = {"tlbi_takes_ipa_shifted_by_12", "guest_fence_is_hfence_gvma_shifted_by_2"}
 
 
@@ -45,6 +44,7 @@ class Mutant:
     replacement: str
     what: str
     machines: tuple
+    programs: tuple
     package: tuple
     explained: str
 
@@ -75,6 +75,7 @@ def read_mutants(path):
             fields = dict(config[name])
             mutants.append(Mutant(name, fields.pop("file"), fields.pop("from"), fields.pop("to"),
                                   fields.pop("what"), tuple(fields.pop("machines", "").split()),
+                                  tuple(fields.pop("programs", "").split()),
                                   tuple(fields.pop("package", "").split()),
                                   " ".join(fields.pop("explained", "").split())))
             if fields:
@@ -155,6 +156,7 @@ class UnitTests:
         must_run(["cmake", "--preset", "gcc", "-B", self.build_dir], self.copy, self.log)
         self.build()
         self.tests = self.find()
+        self.of_unit = {name for name, test in self.tests.items() if "/tests/unit/" in test[0][0]}
         if failed := self.run(self.tests):
             raise Unfit(f"without any fault, these fail: {', '.join(failed)}")
 
@@ -210,16 +212,24 @@ class UnitTests:
         return sorted(failed)
 
     def notice(self):
-        """Which of the quick tests notices the fault that is in the copy?
-
-        Those of tests/unit come first: they are built in a fraction of the time.
-        """
-        unit = {name for name, test in self.tests.items() if "/tests/unit/" in test[0][0]}
+        """Which of the quick unit tests notices the fault that is in the copy?"""
         self.build("unit_tests")
-        if failed := self.run(unit - SLOW):
-            return failed
-        self.build()
-        return self.run(set(self.tests) - unit - SLOW)
+        return self.run(self.of_unit - SLOW)
+
+    def notice_late(self, first):
+        """Which other test does? Program by program: each has a library of its own to build."""
+        programs = {}
+        for name in set(self.tests) - self.of_unit:
+            program = pathlib.Path(self.tests[name][0][0])
+            built = self.build_dir.resolve() in program.parents
+            programs.setdefault(program.name if built else "all", []).append(name)
+        if strange := set(first) - set(programs):
+            raise Unfit(f"no such program: {', '.join(strange)}")
+        for program in sorted(programs, key=lambda p: (p not in first, p == "all", p)):
+            self.build(program)
+            if failed := self.run(programs[program]):
+                return failed
+        return self.run(SLOW)
 
 
 class Walkers:
@@ -299,7 +309,7 @@ def check(mutants, options):
             if options.unit and not tests and m.package:
                 tests = unit.run_package(m.package)
             if options.unit and not tests and not seen_on:
-                tests = unit.run(SLOW)
+                tests = unit.notice_late(m.programs)
         verdict = Verdict(m, tests, seen_on)
         verdicts.append(verdict)
         print(f"[{number}/{len(mutants)}] {m.name}: "
