@@ -13,6 +13,7 @@
 #include "common.h"
 #include "tests/steps.h"
 
+#include <nest/page.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -238,19 +239,85 @@ static void let(const struct range *r, uint64_t i, nest_attr_t rights)
 }
 
 enum call { MAP, UNMAP, PROTECT, MARK };
+/* The call on a range, or one of nest/page.h. */
+enum form { RANGE, PAGE, CURSOR, FRAMES };
+enum { MOST_FRAMES = 64 };
 
 struct arguments {
 	enum call call;
+	enum form form;
 	nest_pa_t pa;
 	nest_attr_t attr, set, clear;
 	uint32_t flags;
 	uint64_t mark;
 };
 
+/* A form that the call has, for so many pages of which none is refused. */
+static enum form any_form(struct worker *k, const struct arguments *x, uint64_t pages)
+{
+	const enum form form = (enum form)stress_below(&k->random, 4);
+
+	if (x->call == MAP && x->flags == NEST_MAP_SKIP_MAPPED && pages <= MOST_FRAMES)
+		return form ? FRAMES : RANGE;
+	if (x->flags || form == FRAMES || (form == CURSOR && x->call == PROTECT) ||
+	    (form == PAGE && pages > 1))
+		return RANGE;
+	return form;
+}
+
+static int one_page(const struct arguments *x, nest_ia_t ia, nest_pa_t pa)
+{
+	switch (x->call) {
+	case MAP:
+		return nest_pt_map_page(&w.pt, ia, pa, x->attr);
+	case UNMAP:
+		return nest_pt_unmap_page(&w.pt, ia);
+	default:
+		return nest_pt_protect_page(&w.pt, ia, x->set, x->clear);
+	}
+}
+
+static int by_cursor(const struct arguments *x, nest_ia_t ia, nest_pa_t pa, uint64_t size,
+		     uint64_t *done)
+{
+	struct nest_cursor c;
+	int err = NEST_OK;
+
+	nest_cursor_init(&c, &w.pt, ia);
+	while (*done < size && !err) {
+		if (x->call == MAP)
+			err = nest_cursor_map(&c, pa + *done, x->attr);
+		else
+			err = nest_cursor_unmap(&c, NULL);
+		if (!err)
+			*done += w.page;
+	}
+	return err;
+}
+
+static int by_frames(const struct arguments *x, nest_ia_t ia, nest_pa_t pa, uint64_t size)
+{
+	nest_pa_t frames[MOST_FRAMES];
+
+	for (uint64_t i = 0; i < size / w.page; i++)
+		frames[i] = pa + i * w.page;
+	return nest_pt_map_frames(&w.pt, ia, frames, size / w.page, x->attr, x->flags, NULL);
+}
+
 static int call(const struct arguments *x, nest_ia_t ia, uint64_t at, uint64_t size, uint64_t *done)
 {
 	struct steps st;
 	*done = 0;
+	switch (x->form) {
+	case PAGE:
+		return one_page(x, ia + at, x->pa + at);
+	case CURSOR:
+		return by_cursor(x, ia + at, x->pa + at, size, done);
+	case FRAMES:
+		return by_frames(x, ia + at, x->pa + at, size);
+	default:
+		break;
+	}
 	switch (x->call) {
 	case MAP:
 		/* Single pages by the plain call: that is what a fault makes. */
@@ -326,6 +393,8 @@ static void do_map(struct worker *k, const struct range *r)
 			return;
 	}
 	x.pa = frame_of(r->a, r->from, generation);
+	if (!refused)
+		x.form = any_form(k, &x, r->n);
 	for (uint64_t i = 0; i < r->n && !refused; i++)
 		atomic_store(may_of(r->a, r->from + i, generation), x.attr & RIGHTS);
 	err = insist(k, r, &x);
@@ -344,11 +413,14 @@ static void do_map(struct worker *k, const struct range *r)
 
 static void do_unmap(struct worker *k, const struct range *r)
 {
-	struct arguments x = { .call = UNMAP,
-			       .flags = stress_below(&k->random, 2) ? NEST_SKIP_HOLES : 0 };
+	static const uint32_t how[] = { 0, 0, NEST_SKIP_HOLES, NEST_SKIP_HOLES | NEST_KEEP_TABLES };
+	struct arguments x = { .call = UNMAP, .flags = how[stress_below(&k->random, 4)] };
 	bool refused = !x.flags && kinds(r, NEST_PTE_LEAF) < r->n;
-	int err = insist(k, r, &x);
+	int err;
 
+	if (!refused)
+		x.form = any_form(k, &x, r->n);
+	err = insist(k, r, &x);
 	must(r, "unmap", err, refused ? NEST_E_NOTMAPPED : NEST_OK);
 	for (uint64_t i = 0; i < r->n && !err; i++) {
 		let(r, i, 0);
@@ -367,6 +439,8 @@ static void do_protect(struct worker *k, const struct range *r)
 		x.set = NEST_X;
 	else
 		x.clear = NEST_X;
+	if (!refused)
+		x.form = any_form(k, &x, r->n);
 	for (uint64_t i = 0; i < r->n && !refused && x.set; i++)
 		let(r, i, r->a->cell[r->from + i].attr | x.set);
 	err = insist(k, r, &x);
@@ -405,6 +479,18 @@ static int query(struct worker *k, nest_ia_t ia, struct nest_mapping *m)
 	return err;
 }
 
+static int translate(struct worker *k, nest_ia_t ia, struct nest_mapping *m)
+{
+	int err;
+
+	do {
+		nest_epoch_enter(&w.epoch, k->id);
+		err = nest_pt_translate(&w.pt, ia, &m->pa, &m->attr);
+		nest_epoch_exit(&w.epoch, k->id);
+	} while (err == NEST_E_BUSY);
+	return err;
+}
+
 static void check(struct worker *k, const struct range *r)
 {
 	for (uint64_t i = 0; i < r->n; i += r->n > 64 ? 37 : 1) {
@@ -417,6 +503,10 @@ static void check(struct worker *k, const struct range *r)
 		    m.mark != c->mark)
 			stress_fail("%#lx is of kind %u, not %u", (unsigned long)ia, m.kind,
 				    c->kind);
+		if (!err && stress_below(&k->random, 2))
+			err = translate(k, ia, &m);
+		if (err != NEST_OK && c->kind == NEST_PTE_LEAF)
+			stress_fail("%#lx is not translated", (unsigned long)ia);
 		if (!err && (m.pa != frame_of(r->a, r->from + i, c->generation) ||
 			     ((m.attr ^ c->attr) & RIGHTS)))
 			stress_fail("%#lx leads to %#lx with %#x, not to generation %u with %#x",
@@ -435,7 +525,7 @@ static void meddle(struct worker *k)
 	int err = NEST_OK;
 
 	nest_epoch_enter(&w.epoch, k->id);
-	switch (stress_below(&k->random, 4)) {
+	switch (stress_below(&k->random, 5)) {
 	case 0:
 		err = nest_pt_split(&w.pt, ia, n * w.page, 0, NULL);
 		break;
@@ -444,6 +534,9 @@ static void meddle(struct worker *k)
 		break;
 	case 2:
 		err = nest_pt_harvest(&w.pt, ia, n * w.page, NEST_DIRTY, NULL, 0, NULL);
+		break;
+	case 3:
+		err = nest_pt_trim(&w.pt, ia, n * w.page, NULL);
 		break;
 	default:
 		for (uint64_t i = 0; i < n; i++) {
