@@ -28,7 +28,8 @@ set(NEST_CORE_SOURCES
 	core/shared.c
 	core/status.c
 	core/table.c
-	core/trim.c
+	core/empty.c
+	core/build_table.c
 	core/walk.c
 )
 

@@ -11,7 +11,8 @@
 #ifndef NEST_CORE_FAST_H
 #define NEST_CORE_FAST_H
 
-#include "core/commit.h"
+#include "core/bulk.h"
+#include "core/operate.h"
 
 /* ---- The entry of a page ---- */
 
@@ -177,8 +178,8 @@ NEST_INLINE bool nest_map_entry(const struct nest_fmt *f, const struct nest_pt *
 }
 
 /* Are the n pages from `off` on, at *p, without a neighbour? Then their table may become empty. */
-NEST_INLINE bool nest_is_alone(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
-			       const nest_pte_t *p, uint64_t n)
+NEST_INLINE bool nest_stands_alone(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
+				   const nest_pte_t *p, uint64_t n)
 {
 	const uint64_t i = off >> f->page_shift & (NEST_BIT(f->index_bits) - 1);
 
@@ -199,7 +200,7 @@ NEST_INLINE bool nest_unmap_entry(const struct nest_fmt *f, struct nest_pt *pt, 
 		return false;
 	if (nest_is_shared(pt))
 		return nest_take_page(pt, p, e, off, keep_tables);
-	if (!keep_tables && nest_is_alone(f, pt, off, p, 1) && !nest_has_others(pt, p, off))
+	if (!keep_tables && nest_stands_alone(f, pt, off, p, 1) && !nest_has_others(pt, p, off))
 		return false;
 	nest_store_relaxed(p, pt->absent[0]);
 	nest_flush_pages(pt, ia, nest_span_mask(f, 0) + 1, true, false);
@@ -425,7 +426,7 @@ NEST_INLINE bool nest_cursor_unmaps(const struct nest_fmt *f, struct nest_cursor
 			return false;
 	} else {
 		if (!nest_is_page(f, c->pt, nest_load(p)) ||
-		    (nest_is_alone(f, c->pt, off, p, 1) && !nest_has_others(c->pt, p, off)))
+		    (nest_stands_alone(f, c->pt, off, p, 1) && !nest_has_others(c->pt, p, off)))
 			return false;
 		nest_store_relaxed(p, c->pt->absent[0]);
 		gather->writes_only = false;
@@ -511,7 +512,8 @@ NEST_INLINE bool nest_map_few(const struct nest_fmt *f, struct nest_pt *pt, nest
 	} else if (nest_is_shared(pt)) {
 		return false;
 	} else {
-		nest_fill_run(f, 0, p, n, pa, proto, 1, true);
+		nest_fill_run(f, (struct nest_leaves){ .live = true, .pa = pa, .proto = proto }, p,
+			      n);
 	}
 	nest_sync_entries(pt, p, n);
 	if (nest_fresh_flush(f, features)) {
@@ -545,7 +547,7 @@ NEST_INLINE bool nest_unmap_few(const struct nest_fmt *f, struct nest_pt *pt, ne
 		if (!f->is_leaf(0, e) || nest_is_member(f, pt->features, 0, e))
 			return false;
 	}
-	if (nest_is_alone(f, pt, off, p, n))
+	if (nest_stands_alone(f, pt, off, p, n))
 		return false;
 	for (uint64_t k = 0; k < n; k++)
 		nest_store_relaxed(&p[k], absent);

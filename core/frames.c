@@ -122,20 +122,17 @@ static int look(const struct list *l, uint64_t *need)
 	}
 }
 
-/* Link a new table in place of entry p of `level`, which holds nothing, or a mark. */
-static void open_entry(const struct list *l, struct nest_reserve *spare, unsigned level,
-		       uint64_t off, nest_pte_t *p, nest_pte_t e)
+/* Link a new table in place of e at *p, of `level`, which is nothing, or a mark. */
+static void open_entry(const struct list *l, struct nest_reserve *spare, const struct nest_at *at)
 {
 	struct nest_pt *pt = l->pt;
 	const struct nest_fmt *f = fmt(l);
-	const uint64_t i = nest_index(f, pt, level, off);
 	const nest_pa_t table = nest_take(pt, spare);
-	const struct nest_request rq = { .gather = l->gather, .first = l->first, .last = l->last };
 	nest_pte_t *t = nest_va(pt, table);
 
-	nest_fill_same(t, NEST_BIT(f->index_bits), nest_derive(pt, level - 1, e, 0));
-	nest_link(&rq, &p[-(ptrdiff_t)i], i, level, off & ~nest_span_mask(f, level), table, e,
-		  true);
+	nest_fill_same(t, NEST_BIT(f->index_bits), nest_derive(pt, at->level - 1, at->e, 0));
+	nest_sync_entries(pt, t, NEST_BIT(f->index_bits));
+	(void)nest_link(l->gather, at, f->table(pt->features, table), true);
 }
 
 /* n pages from p on, in a table of level 0. */
@@ -181,7 +178,10 @@ static void store(const struct list *l, struct nest_reserve *spare)
 		if (level == 0) {
 			put(l, p, off, frames, n);
 		} else if (!fmt(l)->is_leaf(level, e) && has_frames(frames, n)) {
-			open_entry(l, spare, level, off, p, e);
+			open_entry(
+				l, spare,
+				&(struct nest_at){
+					.t = p, .off = off, .stop = stop, .e = e, .level = level });
 			stop = off - 1;
 			continue;
 		}

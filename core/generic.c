@@ -9,7 +9,7 @@ int nest_operate_any(struct nest_pt *pt, const struct nest_request *rq)
 {
 	if (NEST_ENTRYWISE)
 		return nest_operate_shared(pt, rq);
-	return nest_operate(nest_fmt_of(pt), pt, rq, rq->op);
+	return nest_edit((struct nest_how){ nest_fmt_of(pt), rq->op, true }, pt, rq);
 }
 
 int nest_query_any(const struct nest_pt *pt, nest_ia_t ia, struct nest_mapping *out)

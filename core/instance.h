@@ -27,17 +27,17 @@ const struct nest_format NEST_NAME = { .fmt = NEST_ONE_FORMAT ? NULL : &(NEST_DE
 
 static int NEST_FN(map)(struct nest_pt *pt, const struct nest_request *rq)
 {
-	return nest_operate(&(NEST_DESC), pt, rq, NEST_OP_MAP);
+	return nest_edit((struct nest_how){ &(NEST_DESC), NEST_OP_MAP, true }, pt, rq);
 }
 
 static int NEST_FN(unmap)(struct nest_pt *pt, const struct nest_request *rq)
 {
-	return nest_operate(&(NEST_DESC), pt, rq, NEST_OP_UNMAP);
+	return nest_edit((struct nest_how){ &(NEST_DESC), NEST_OP_UNMAP, true }, pt, rq);
 }
 
 static int NEST_FN(protect)(struct nest_pt *pt, const struct nest_request *rq)
 {
-	return nest_operate(&(NEST_DESC), pt, rq, NEST_OP_PROTECT);
+	return nest_edit((struct nest_how){ &(NEST_DESC), NEST_OP_PROTECT, true }, pt, rq);
 }
 
 static void NEST_FN(drop)(struct nest_pt *pt, struct nest_gather *g,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Changes of live entries that are too rare, or too delicate, to be inlined: break-before-make,
- * linking a table in place of a leaf, contiguous groups.
+ * Changes of live entries: two verbs, and what is made of them: break-before-make, linking a table
+ * in place of a leaf, contiguous groups.
  *
  * Hardware may set accessed and dirty in a live leaf at any moment. So an old value is final only
  * when an exchange or compare-and-exchange has taken it away; what it had gained until then is
@@ -30,6 +30,14 @@ nest_pa_t nest_entry_pa(const struct nest_pt *pt, unsigned level, uint64_t off, 
 bool nest_is_contig(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
 {
 	return nest_is_member(nest_fmt_of(pt), pt->features, level, pte);
+}
+
+NEST_APART bool nest_breaks(const struct nest_pt *pt, unsigned level, nest_pte_t from,
+			    nest_pte_t to, bool same)
+{
+	uint32_t features = same ? pt->features : pt->features & ~NEST_FEAT_BBM2;
+
+	return nest_needs_break(nest_fmt_of(pt), features, level, from, to);
 }
 
 NEST_APART nest_attr_t nest_leaf_attr(const struct nest_pt *pt, unsigned level, nest_pte_t pte)
@@ -96,11 +104,74 @@ nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old,
 	return pt->absent[level];
 }
 
-nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
-		       nest_pte_t to, bool same, bool *flushed)
+/* ---- The two verbs ---- */
+
+NEST_APART bool nest_swap(const struct nest_pt *pt, const struct nest_at *at, nest_pte_t to)
+{
+	nest_pte_t e = at->e;
+
+	if (!nest_cas(&at->t[at->i], &e, to))
+		return false;
+	nest_sync_entries(pt, &at->t[at->i], 1);
+	return true;
+}
+
+NEST_APART void nest_give(const struct nest_pt *pt, const struct nest_at *at, nest_pte_t to)
+{
+	nest_store(&at->t[at->i], to);
+	nest_sync_entries(pt, &at->t[at->i], 1);
+}
+
+NEST_APART bool nest_replace(struct nest_pt *pt, const struct nest_at *at, nest_pte_t to,
+			     bool broken)
+{
+	const uint64_t mask = nest_span_mask(nest_fmt_of(pt), at->level);
+
+	if (!nest_swap(pt, at, broken ? nest_invalid(pt, at->level) : to))
+		return false;
+	if (broken) {
+		nest_flush_now(pt, at->off & ~mask, at->off | mask, at->level, true);
+		nest_give(pt, at, to);
+	}
+	return true;
+}
+
+/* ---- One entry in place of another ---- */
+
+bool nest_link(struct nest_gather *g, const struct nest_at *at, nest_pte_t to, bool same)
+{
+	struct nest_pt *pt = g->pt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
+	const bool alone = !nest_is_shared(pt), leaf = f->is_leaf(at->level, at->e);
+	const bool broken = leaf && (!alone || nest_breaks(pt, at->level, at->e, to, same));
+	uint64_t first = at->off & ~nest_span_mask(f, at->level);
+	uint64_t last = at->off | nest_span_mask(f, at->level);
+
+	if (!nest_replace(pt, at, to, broken))
+		return false;
+	if (leaf && !broken)
+		nest_gather_range(g, first, last, at->level);
+	if ((leaf && !broken) || !nest_fresh_flush(f, pt->features))
+		return true;
+	/*
+	 * A walker may have kept the invalid entry for any address below it; or, where holes are
+	 * walked down to a table of nothing, only for the single pages.
+	 */
+	g->leaf_only = false;
+	if (alone && !leaf && nest_absent_is_table(f)) {
+		first = at->off;
+		last = at->stop;
+	}
+	nest_gather_range(g, first, last, nest_cached_level(f, pt->features, at->level));
+	return true;
+}
+
+nest_pte_t nest_change(struct nest_pt *pt, const struct nest_at *at, nest_pte_t to, bool same,
+		       bool *flushed)
 {
 	const struct nest_fmt *f = nest_fmt_of(pt);
-	nest_pte_t e = nest_load(&t[i]);
+	const unsigned level = at->level;
+	nest_pte_t *p = &at->t[at->i], e = nest_load(p);
 	enum nest_pte_kind from_kind = nest_kind(f, pt, level, e);
 	enum nest_pte_kind to_kind = nest_kind(f, pt, level, to);
 	bool from_valid = from_kind == NEST_PTE_LEAF || from_kind == NEST_PTE_TABLE;
@@ -108,37 +179,33 @@ nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned l
 
 	*flushed = false;
 	if (from_valid && to_valid && nest_breaks(pt, level, e, to, same)) {
-		off &= ~nest_span_mask(f, level);
-		e = nest_exchange(&t[i], pt->absent[level]);
-		nest_sync_entries(pt, &t[i], 1);
-		nest_flush_now(pt, off, off | nest_span_mask(f, level), level,
+		const uint64_t mask = nest_span_mask(f, level);
+
+		e = nest_exchange(p, pt->absent[level]);
+		nest_sync_entries(pt, p, 1);
+		nest_flush_now(pt, at->off & ~mask, at->off | mask, level,
 			       from_kind == NEST_PTE_LEAF);
-		nest_store(&t[i], to);
+		nest_store(p, to);
 		/* What was invalid for that moment may be remembered. */
 		*flushed = !nest_fresh_flush(f, pt->features);
 	} else {
-		e = nest_exchange(&t[i], to);
+		e = nest_exchange(p, to);
 	}
-	nest_sync_entries(pt, &t[i], 1);
+	nest_sync_entries(pt, p, 1);
 	return e;
 }
 
-/* Set accessed or dirty in every leaf of a private subtree. */
-/* NOLINTNEXTLINE(misc-no-recursion): one call per level */
-static void add_ad(struct nest_pt *pt, nest_pa_t table, unsigned level, nest_attr_t ad)
+void nest_replace_table(struct nest_gather *g, const struct nest_at *at, nest_pte_t to, bool same,
+			const uint64_t *keep)
 {
-	const struct nest_fmt *f = nest_fmt_of(pt);
-	nest_pte_t *t = nest_va(pt, table);
+	const struct nest_fmt *f = nest_fmt_of(g->pt);
+	const uint64_t first = at->off & ~nest_span_mask(f, at->level);
+	bool flushed = false;
 
-	for (uint64_t i = 0; i < (uint64_t)1 << f->index_bits; i++) {
-		enum nest_pte_kind kind = nest_kind(f, pt, level, t[i]);
-
-		if (kind == NEST_PTE_TABLE)
-			add_ad(pt, f->table_pa(t[i]), level - 1, ad);
-		else if (kind == NEST_PTE_LEAF)
-			t[i] = f->set_ad(pt->features, level, t[i], ad);
-	}
-	nest_sync_entries(pt, t, (uint64_t)1 << f->index_bits);
+	(void)nest_change(g->pt, at, to, same, &flushed);
+	if (!flushed)
+		nest_gather_range(g, first, first | nest_span_mask(f, at->level), at->level);
+	nest_gather_table(g, f->table_pa(at->e), at->level - 1, first, keep);
 }
 
 static nest_pte_t add_status(const struct nest_pt *pt, unsigned level, nest_pte_t e, nest_attr_t ad)
@@ -201,66 +268,6 @@ void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t
 	add_to_live(pt, p, level, gained(pt, level, was, before));
 }
 
-/*
- * Report what of `old`, a leaf of `level` that stood for `off` on, what has taken its place maps no
- * longer, or maps to other frames.
- */
-static void report_lost(struct nest_gather *g, unsigned level, uint64_t off, nest_pte_t old)
-{
-	const struct nest_pt *pt = g->pt;
-	const nest_pa_t pa = nest_entry_pa(pt, level, off, old);
-	const nest_attr_t attr = nest_leaf_attr(pt, level, old);
-	struct nest_mapping m;
-
-	for (uint64_t d = 0; d <= nest_span_mask(nest_fmt_of(pt), level); d += m.size) {
-		(void)nest_ops(pt)->query(pt, nest_off_to_ia(pt, off + d), &m);
-		if (m.kind != NEST_PTE_LEAF || m.pa != pa + d)
-			nest_gather_leaves(g, m.level, off + d, m.size, pa + d, attr, false);
-	}
-}
-
-void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigned level,
-	       uint64_t off, nest_pa_t child, nest_pte_t old, bool same)
-{
-	struct nest_gather *g = rq->gather;
-	struct nest_pt *pt = g->pt;
-	const struct nest_fmt *f = nest_fmt_of(pt);
-	uint64_t last = off | nest_span_mask(f, level);
-	nest_pte_t to = f->table(pt->features, child), was = old;
-
-	nest_sync_entries(pt, nest_va(pt, child), (uint64_t)1 << f->index_bits);
-	if (nest_kind(f, pt, level, old) != NEST_PTE_LEAF) {
-		nest_store(&t[i], to);
-		if (nest_fresh_flush(f, pt->features)) {
-			/*
-			 * A walker may have kept the invalid entry for any address below it; or,
-			 * where holes are walked down to a table of nothing, only for the single
-			 * pages.
-			 */
-			g->leaf_only = false;
-			if (nest_absent_is_table(f)) {
-				off = off > rq->first ? off : rq->first;
-				last = last < rq->last ? last : rq->last;
-			}
-			nest_gather_range(g, off, last, nest_cached_level(f, pt->features, level));
-		}
-	} else if (nest_breaks(pt, level, old, to, same)) {
-		was = nest_exchange(&t[i], pt->absent[level]);
-		nest_sync_entries(pt, &t[i], 1);
-		nest_flush_now(pt, off, last, level, true);
-		if (was != old)
-			add_ad(pt, child, level - 1, gained(pt, level, was, old));
-		nest_store(&t[i], to);
-	} else {
-		while (!nest_cas(&t[i], &was, to))
-			add_ad(pt, child, level - 1, gained(pt, level, was, old));
-		nest_gather_range(g, off, last, level);
-	}
-	nest_sync_entries(pt, &t[i], 1);
-	if (g->release && nest_kind(f, pt, level, old) == NEST_PTE_LEAF)
-		report_lost(g, level, off, was);
-}
-
 int nest_first_page(struct nest_pt *pt, uint64_t off, nest_pte_t leaf)
 {
 	const struct nest_fmt *f = nest_fmt_of(pt);
@@ -291,84 +298,107 @@ int nest_first_page(struct nest_pt *pt, uint64_t off, nest_pte_t leaf)
 	return NEST_OK;
 }
 
-/* What a map puts over live leaves. */
+/* What a map puts over live leaves: n from `at` on. */
 struct replacement {
 	const struct nest_request *rq;
-	uint64_t i, n; /* the run of new leaves */
-	nest_pa_t pa;
+	const struct nest_at *at;
+	uint64_t n;
 	nest_pte_t proto;
 };
 
-static nest_pte_t new_leaf(const struct replacement *r, unsigned level, uint64_t k)
+/* The k-th of them. */
+static nest_pte_t new_leaf(const struct replacement *r, uint64_t k)
 {
-	const struct nest_pt *pt = r->rq->gather->pt;
-	const struct nest_fmt *f = nest_fmt_of(pt);
-	uint64_t head, body = nest_groups(f, pt, r->rq, level, r->i, r->n, &head);
-	nest_pte_t e = r->proto | f->pa_bits(level, r->pa + (k << nest_shift(f, level)));
+	const struct nest_at *at = r->at;
+	const struct nest_fmt *f = nest_fmt_of(r->rq->gather->pt);
+	const uint64_t off = at->off + (k << nest_shift(f, at->level));
+	uint64_t head, body = nest_groups(f, r->rq, at, r->n, &head);
+	nest_pte_t e = r->proto | f->pa_bits(at->level, off + r->rq->delta);
 
-	return k - head < body ? f->contig(level, e) : e;
+	return k - head < body ? f->contig(at->level, e) : e;
 }
 
-/* Is the frame that a leaf for `off` maps the one that the map puts there? */
-static bool stays(const struct nest_request *rq, unsigned level, uint64_t off, nest_pte_t e)
+/* Is the frame that the leaf at->e maps the one that the map puts there? */
+static bool stays(const struct nest_request *rq, const struct nest_at *at)
 {
-	return nest_entry_pa(rq->gather->pt, level, off, e) == off + rq->delta;
+	return nest_entry_pa(rq->gather->pt, at->level, at->off, at->e) == at->off + rq->delta;
 }
 
-/* What is accessed and dirty of the leaf, or group, that begins at t[i], if its frame stays. */
-static nest_attr_t kept_status(const struct nest_request *rq, const nest_pte_t *t, uint64_t i,
-			       unsigned level, uint64_t off)
+/* What is accessed and dirty of the leaf, or group, that begins there, if its frame stays. */
+static nest_attr_t kept_status(const struct nest_request *rq, const struct nest_at *at)
 {
 	const struct nest_pt *pt = rq->gather->pt;
-	const nest_pte_t e = nest_load(&t[i]);
 
-	if (!nest_fmt_of(pt)->is_leaf(level, e) || !stays(rq, level, off, e))
+	if (!nest_fmt_of(pt)->is_leaf(at->level, at->e) || !stays(rq, at))
 		return 0;
-	return nest_group_status(pt, t, i, level);
+	return nest_group_status(pt, at->t, at->i, at->level);
+}
+
+/* A leaf, or a whole contiguous group that begins there. */
+static uint64_t members(const struct nest_pt *pt, const struct nest_at *at)
+{
+	if (!nest_is_contig(pt, at->level, at->e))
+		return 1;
+	return NEST_BIT(nest_contig_shift(nest_fmt_of(pt), pt->features, at->level));
+}
+
+/* It is gone from its place, with these accessed and dirty: report it, if somebody asks. */
+static void gather_unit(struct nest_gather *g, const struct nest_at *at, nest_attr_t status)
+{
+	const struct nest_pt *pt = g->pt;
+
+	if (g->release)
+		nest_gather_leaves(g, at->level, at->off,
+				   members(pt, at) << nest_shift(nest_fmt_of(pt), at->level),
+				   nest_entry_pa(pt, at->level, at->off, at->e),
+				   nest_leaf_attr(pt, at->level, at->e) | status,
+				   nest_is_contig(pt, at->level, at->e));
 }
 
 /*
- * Put absent entries, or new leaves from k on, over the live leaf t[i] or the whole group that it
- * begins; only then report what is gone, if `report` says so. A group has one accessed and one
- * dirty state, whichever member hardware has set it in. Returns the entries; *ad gains accessed
- * and dirty. New leaves of the same frames, `kept`, are as accessed and dirty as the old ones.
+ * Put absent entries over the leaf or group. A group has one accessed and one dirty state,
+ * whichever member hardware has set it in: returns that of all.
  */
-static uint64_t take_unit(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
-			  uint64_t off, const struct replacement *by, uint64_t k, bool report,
-			  bool kept, nest_attr_t *ad)
+static nest_attr_t take_unit(struct nest_pt *pt, const struct nest_at *at)
 {
-	struct nest_pt *pt = g->pt;
-	const struct nest_fmt *f = nest_fmt_of(pt);
-	nest_pte_t first = nest_load(&t[i]);
-	bool contiguous = nest_is_contig(pt, level, first);
-	uint64_t n = contiguous ? (uint64_t)1 << nest_contig_shift(f, pt->features, level) : 1;
-	nest_pa_t pa = nest_entry_pa(pt, level, off, first);
-	const nest_attr_t known = kept && by ? nest_group_status(pt, t, i, level) : 0;
+	const uint64_t n = members(pt, at);
+	nest_pte_t *t = &at->t[at->i];
 	nest_attr_t status = 0;
 
 	for (uint64_t m = 0; m < n; m++) {
-		nest_pte_t to = pt->absent[level];
+		const nest_pte_t e = nest_exchange(&t[m], pt->absent[at->level]);
 
-		if (by)
-			to = add_status(pt, level, new_leaf(by, level, k + m), known);
-		status |= nest_leaf_attr(pt, level, nest_exchange(&t[i + m], to)) & AD;
+		status |= nest_leaf_attr(pt, at->level, e) & AD;
 	}
-	for (uint64_t m = 0; m < n && known != status && kept && by; m++)
-		add_to_live(pt, &t[i + m], level, status);
-	nest_sync_entries(pt, &t[i], n);
-	*ad |= status;
-	if (report && g->release)
-		nest_gather_leaves(g, level, off, n << nest_shift(f, level), pa,
-				   nest_leaf_attr(pt, level, first) | status, contiguous);
-	return n;
+	nest_sync_entries(pt, t, n);
+	return status;
 }
 
-uint64_t nest_remove_leaf(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
-			  uint64_t off)
+/* Put the new leaves from the k-th on over it. Of a frame that stays, they are as accessed. */
+static nest_attr_t swap_unit(struct nest_pt *pt, const struct nest_at *at,
+			     const struct replacement *by, uint64_t k)
 {
-	nest_attr_t ad = 0;
+	const uint64_t n = members(pt, at);
+	const bool kept = nest_fmt_of(pt)->is_leaf(at->level, at->e) && stays(by->rq, at);
+	const nest_attr_t known = kept ? nest_group_status(pt, at->t, at->i, at->level) : 0;
+	nest_pte_t *t = &at->t[at->i];
+	nest_attr_t status = 0;
 
-	return take_unit(g, t, i, level, off, NULL, 0, true, false, &ad);
+	for (uint64_t m = 0; m < n; m++) {
+		const nest_pte_t to = add_status(pt, at->level, new_leaf(by, k + m), known);
+
+		status |= nest_leaf_attr(pt, at->level, nest_exchange(&t[m], to)) & AD;
+	}
+	for (uint64_t m = 0; m < n && known != status && kept; m++)
+		add_to_live(pt, &t[m], at->level, status);
+	nest_sync_entries(pt, t, n);
+	return status;
+}
+
+uint64_t nest_remove_leaf(struct nest_gather *g, const struct nest_at *at)
+{
+	gather_unit(g, at, take_unit(g->pt, at));
+	return members(g->pt, at);
 }
 
 nest_attr_t nest_group_status(const struct nest_pt *pt, const nest_pte_t *t, uint64_t i,
@@ -385,30 +415,43 @@ nest_attr_t nest_group_status(const struct nest_pt *pt, const nest_pte_t *t, uin
 	return ad;
 }
 
+/* The place of the k-th entry from `at` on. */
+static struct nest_at at_entry(const struct nest_pt *pt, const struct nest_at *at, uint64_t k)
+{
+	struct nest_at one = *at;
+
+	one.i += k;
+	one.off += k << nest_shift(nest_fmt_of(pt), at->level);
+	one.e = nest_load(&one.t[one.i]);
+	return one;
+}
+
 /*
- * Make the live leaves among t[i .. i + n) invalid, and flush. Returns accessed and dirty of all,
- * for a map those whose frames stay.
+ * Make the live leaves among the n entries from `at` on invalid, and flush. Returns accessed and
+ * dirty of all, for a map (or NULL) those whose frames stay.
  */
-static nest_attr_t break_leaves(struct nest_gather *g, nest_pte_t *t, uint64_t i, uint64_t n,
-				unsigned level, uint64_t off, const struct nest_request *rq)
+static nest_attr_t break_leaves(struct nest_gather *g, const struct nest_at *at, uint64_t n,
+				const struct nest_request *map)
 {
 	struct nest_pt *pt = g->pt;
 	const struct nest_fmt *f = nest_fmt_of(pt);
-	nest_attr_t ad = 0, unused = 0;
+	nest_attr_t ad = 0;
 
-	for (uint64_t k = 0; k < n;) {
-		uint64_t at = off + (k << nest_shift(f, level));
-		nest_pte_t e = nest_load(&t[i + k]);
-		bool gone;
+	for (uint64_t k = 0, step; k < n; k += step) {
+		const struct nest_at one = at_entry(pt, at, k);
+		nest_attr_t status;
 
-		if (!f->is_leaf(level, e)) {
-			k++;
+		step = 1;
+		if (!f->is_leaf(at->level, one.e))
 			continue;
-		}
-		gone = rq && !stays(rq, level, at, e);
-		k += take_unit(g, t, i + k, level, at, NULL, 0, gone, false, gone ? &unused : &ad);
+		step = members(pt, &one);
+		status = take_unit(pt, &one);
+		if (map && !stays(map, &one))
+			gather_unit(g, &one, status);
+		else
+			ad |= status;
 	}
-	nest_flush_now(pt, off, off + (n << nest_shift(f, level)) - 1, level, true);
+	nest_flush_now(pt, at->off, at->off + (n << nest_shift(f, at->level)) - 1, at->level, true);
 	return ad;
 }
 
@@ -420,39 +463,42 @@ static bool group_breaks(const struct nest_pt *pt, unsigned level, nest_pte_t e,
 	return nest_breaks(pt, level, f->contig(level, e), f->uncontig(level, e, 0), same);
 }
 
-void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
-			uint64_t off, nest_attr_t set, nest_attr_t clear, bool contiguous)
+void nest_rewrite_group(struct nest_gather *g, const struct nest_at *in, nest_attr_t set,
+			nest_attr_t clear, bool contiguous)
 {
 	struct nest_pt *pt = g->pt;
 	const struct nest_fmt *f = nest_fmt_of(pt);
-	uint64_t n = (uint64_t)1 << nest_contig_shift(f, pt->features, level);
-	uint64_t size = n << nest_shift(f, level);
+	const unsigned level = in->level;
+	const uint64_t n = (uint64_t)1 << nest_contig_shift(f, pt->features, level);
+	const uint64_t size = n << nest_shift(f, level);
+	nest_pte_t *t = &in->t[in->i & ~(n - 1)], to;
+	const nest_pte_t first = nest_load(t);
+	const struct nest_at at = { .t = in->t,
+				    .i = in->i & ~(n - 1),
+				    .off = in->off & ~(size - 1),
+				    .level = level,
+				    .e = first };
+	const nest_pa_t pa = nest_entry_pa(pt, level, at.off, first);
 	nest_attr_t ad, attr, seen;
-	nest_pte_t first, to;
-	nest_pa_t pa;
 	bool broken, changes = false;
 
-	i &= ~(n - 1);
-	off &= ~(size - 1);
-	first = nest_load(&t[i]);
-	pa = nest_entry_pa(pt, level, off, first);
 	/* By words: attributes may have two names (NEST_MT_UC and NEST_MT_DEVICE_STRICT on Arm). */
 	for (uint64_t k = 0; k < n; k++) {
-		nest_pte_t e = nest_load(&t[i + k]);
+		nest_pte_t e = nest_load(&t[k]);
 
 		if (nest_recode(pt, level, e, set, clear, &to))
-			return; /* plan() has built the same */
+			return; /* the first pass has built the same */
 		changes |= e != (nest_is_contig(pt, level, e) ? f->contig(level, to) : to);
 	}
 	if (!changes && contiguous == nest_is_contig(pt, level, first))
 		return;
-	ad = nest_group_status(pt, t, i, level);
+	ad = nest_group_status(pt, at.t, at.i, level);
 	attr = nest_new_attr(nest_leaf_attr(pt, level, first) | ad, set, clear);
 	if (nest_build(pt, level, pa, attr, &to))
-		return; /* plan() has built the same */
+		return; /* the first pass has built the same */
 	broken = group_breaks(pt, level, to, !(clear & NEST_MT_MASK));
 	if (broken)
-		ad |= break_leaves(g, t, i, n, level, off, NULL);
+		ad |= break_leaves(g, &at, n, NULL);
 	/* Until nothing new has been set meanwhile; each turn adds one of two bits. */
 	do {
 		seen = ad;
@@ -460,39 +506,46 @@ void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsign
 		for (uint64_t k = 0; k < n; k++) {
 			if (nest_build(pt, level, pa + (k << nest_shift(f, level)), attr, &to))
 				return;
-			to = nest_exchange(&t[i + k], contiguous ? f->contig(level, to) : to);
+			to = nest_exchange(&t[k], contiguous ? f->contig(level, to) : to);
 			if (f->is_leaf(level, to))
 				ad |= nest_leaf_attr(pt, level, to) & AD;
 		}
 		ad &= ~clear;
 	} while (ad & ~seen);
-	nest_sync_entries(pt, &t[i], n);
+	nest_sync_entries(pt, t, n);
 	if (!broken || nest_fresh_flush(f, pt->features))
-		nest_gather_range(g, off, off + size - 1, level);
+		nest_gather_range(g, at.off, at.off + size - 1, level);
 }
 
-bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t i, uint64_t n,
-			 unsigned level, uint64_t off, nest_pte_t *proto)
+/* A group that is cut by the n entries from `at` on keeps its other members. */
+static void open_cut_groups(struct nest_gather *g, const struct nest_at *at, uint64_t n)
+{
+	const struct nest_pt *pt = g->pt;
+	const struct nest_fmt *f = nest_fmt_of(pt);
+	const uint64_t mask = NEST_BIT(nest_contig_shift(f, pt->features, at->level)) - 1;
+	struct nest_at one = at_entry(pt, at, 0);
+
+	if ((one.i & mask) && nest_is_contig(pt, at->level, one.e))
+		nest_rewrite_group(g, &one, 0, 0, false);
+	one = at_entry(pt, at, n - 1);
+	if (((one.i + 1) & mask) && nest_is_contig(pt, at->level, one.e))
+		nest_rewrite_group(g, &one, 0, 0, false);
+}
+
+bool nest_replace_leaves(const struct nest_request *rq, const struct nest_at *at, uint64_t n,
+			 nest_pte_t *proto)
 {
 	struct nest_gather *g = rq->gather;
 	struct nest_pt *pt = g->pt;
 	const struct nest_fmt *f = nest_fmt_of(pt);
-	uint64_t members = (uint64_t)1 << nest_contig_shift(f, pt->features, level);
-	uint64_t last = off + (n << nest_shift(f, level)) - 1;
-	const struct replacement by = {
-		.rq = rq, .i = i, .n = n, .pa = off + rq->delta, .proto = *proto
-	};
+	const unsigned level = at->level;
+	const uint64_t last = at->off + (n << nest_shift(f, level)) - 1;
+	const struct replacement by = { .rq = rq, .at = at, .n = n, .proto = *proto };
 	bool any = false, needs_break = false, changed = false;
-	nest_attr_t ad = 0;
 
-	/* Groups that reach beyond the run keep their other members. */
-	if ((i & (members - 1)) && nest_is_contig(pt, level, nest_load(&t[i])))
-		nest_rewrite_group(g, t, i, level, off, 0, 0, false);
-	if (((i + n) & (members - 1)) && nest_is_contig(pt, level, nest_load(&t[i + n - 1])))
-		nest_rewrite_group(g, t, i + n - 1, level, last, 0, 0, false);
+	open_cut_groups(g, at, n);
 	for (uint64_t k = 0; k < n; k++) {
-		nest_pte_t e = nest_load(&t[i + k]);
-		nest_pte_t to = new_leaf(&by, level, k);
+		const nest_pte_t e = nest_load(&at->t[at->i + k]), to = new_leaf(&by, k);
 
 		if (!f->is_leaf(level, e))
 			continue;
@@ -503,31 +556,30 @@ bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t 
 	}
 	/* It is not kept for each page: too much is safe, too little is not. */
 	if (needs_break)
-		*proto = add_status(pt, level, *proto, break_leaves(g, t, i, n, level, off, rq));
+		*proto = add_status(pt, level, *proto, break_leaves(g, at, n, rq));
 	if (!any || needs_break)
 		return false;
-	for (uint64_t k = 0; k < n;) {
-		uint64_t at = off + (k << nest_shift(f, level));
-		nest_pte_t e = nest_load(&t[i + k]);
-		uint64_t unit = nest_is_contig(pt, level, e) ? members : 1, same = 0;
-		bool leaf = f->is_leaf(level, e);
-		const nest_attr_t kept = kept_status(rq, t, i + k, level, at);
+	for (uint64_t k = 0, step; k < n; k += step) {
+		const struct nest_at one = at_entry(pt, at, k);
+		const bool leaf = f->is_leaf(level, one.e);
+		const nest_attr_t kept = kept_status(rq, &one);
+		nest_attr_t status;
+		uint64_t same = 0;
 
-		while (same < unit &&
-		       nest_load(&t[i + k + same]) ==
-			       add_status(pt, level, new_leaf(&by, level, k + same), kept))
+		step = members(pt, &one);
+		while (same < step && nest_load(&one.t[one.i + same]) ==
+					      add_status(pt, level, new_leaf(&by, k + same), kept))
 			same++;
-		if (same == unit) {
-			k += unit;
+		if (same == step)
 			continue;
-		}
 		changed |= leaf || nest_fresh_flush(f, pt->features);
-		k += take_unit(g, t, i + k, level, at, &by, k, leaf && !stays(rq, level, at, e),
-			       leaf && stays(rq, level, at, e), &ad);
+		status = swap_unit(pt, &one, &by, k);
+		if (leaf && !stays(rq, &one))
+			gather_unit(g, &one, status);
 	}
 	if (changed) {
-		nest_gather_range(g, off, last, level);
-		nest_gather_range(g, off, last, nest_cached_level(f, pt->features, level));
+		nest_gather_range(g, at->off, last, level);
+		nest_gather_range(g, at->off, last, nest_cached_level(f, pt->features, level));
 	}
 	return true;
 }

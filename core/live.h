@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Changes of live entries that are too rare, or too delicate, to be inlined (live.c).
+ * Changes of live entries (live.c): two verbs, and what is made of them.
  */
 #ifndef NEST_CORE_LIVE_H
 #define NEST_CORE_LIVE_H
@@ -21,13 +21,8 @@ NEST_INLINE bool nest_frames_break(const struct nest_fmt *f, uint32_t features)
  * Does the change need a break? FEAT_BBM level 2 spares it only where frames and memory types stay
  * the same, so that it does not matter which entry the TLB has kept.
  */
-NEST_INLINE bool nest_breaks(const struct nest_pt *pt, unsigned level, nest_pte_t from,
-			     nest_pte_t to, bool same)
-{
-	uint32_t features = same ? pt->features : pt->features & ~NEST_FEAT_BBM2;
-
-	return nest_needs_break(nest_fmt_of(pt), features, level, from, to);
-}
+bool nest_breaks(const struct nest_pt *pt, unsigned level, nest_pte_t from, nest_pte_t to,
+		 bool same);
 
 /* Output address of a leaf for the offset where its entry begins; its membership in a group. */
 nest_pa_t nest_entry_pa(const struct nest_pt *pt, unsigned level, uint64_t off, nest_pte_t pte);
@@ -50,13 +45,45 @@ int nest_protected(const struct nest_pt *pt, const struct nest_request *rq, unsi
  */
 nest_pte_t nest_derive(const struct nest_pt *pt, unsigned level, nest_pte_t old, uint64_t index);
 
+/* ---- The two verbs ---- */
+
 /*
- * Replace the live entry t[i] of `level` (any kind) by `to`, breaking first where the format asks
- * for it; `same`: no frame and no memory type changes. Returns the last value of the old entry,
- * with what hardware had set in it. Does not gather; *flushed: nor is there anything to flush.
+ * Swap: put `to` in place of at->e; false: the entry has changed. Hardware may do that, too.
+ * Nothing is flushed, nor gathered.
  */
-nest_pte_t nest_change(struct nest_pt *pt, nest_pte_t *t, uint64_t i, unsigned level, uint64_t off,
-		       nest_pte_t to, bool same, bool *flushed);
+bool nest_swap(const struct nest_pt *pt, const struct nest_at *at, nest_pte_t to);
+/*
+ * Take, flush, give: swap in nest_invalid(), flush, and then put the new word there. In shared mode
+ * whoever meets the word between the two begins again at the root.
+ */
+NEST_INLINE nest_pte_t nest_invalid(const struct nest_pt *pt, unsigned level)
+{
+	return nest_is_shared(pt) ? pt->busy[level] : pt->absent[level];
+}
+void nest_give(const struct nest_pt *pt, const struct nest_at *at, nest_pte_t to);
+/* Either, in place of the leaf at->e; false: it has changed. */
+bool nest_replace(struct nest_pt *pt, const struct nest_at *at, nest_pte_t to, bool broken);
+
+/* ---- What is made of them ---- */
+
+/*
+ * Put `to`, which points to a table that stands for the same as at->e and more, in its place;
+ * false: the entry has changed. `same`: no frame and no memory type changes.
+ */
+bool nest_link(struct nest_gather *g, const struct nest_at *at, nest_pte_t to, bool same);
+/*
+ * The rest is for exclusive mode. Replace what stands at `at` (of any kind) by `to`, breaking first
+ * where the format asks for it. Returns the last value of the old entry, with what hardware had set
+ * in it. Does not gather; *flushed: nor is there anything to flush.
+ */
+nest_pte_t nest_change(struct nest_pt *pt, const struct nest_at *at, nest_pte_t to, bool same,
+		       bool *flushed);
+/*
+ * The table that at->e points to goes, with all that is in it; `to` takes its place. *keep, or
+ * NULL: leaves in it with pa - offset == *keep stay mapped.
+ */
+void nest_replace_table(struct nest_gather *g, const struct nest_at *at, nest_pte_t to, bool same,
+			const uint64_t *keep);
 /*
  * A map puts `to` in place of `from`, a leaf that maps the same frame: `to` with what is accessed
  * and dirty.
@@ -72,30 +99,27 @@ nest_pte_t nest_keep_table_ad(const struct nest_request *rq, unsigned level, uin
 void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t was,
 		   nest_pte_t before);
 /*
- * Link the private table `child` in place of t[i], which was `old` when the table was derived from
- * it; `same` as above. What hardware has set in `old` since then goes into the new leaves.
- */
-void nest_link(const struct nest_request *rq, nest_pte_t *t, uint64_t i, unsigned level,
-	       uint64_t off, nest_pa_t child, nest_pte_t old, bool same);
-/*
- * Write the whole group that t[i] belongs to again: with other attributes, and as members of a
+ * Write the whole group that the entry belongs to again: with other attributes, and as members of a
  * contiguous group or as single pages.
  */
-void nest_rewrite_group(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
-			uint64_t off, nest_attr_t set, nest_attr_t clear, bool contiguous);
+void nest_rewrite_group(struct nest_gather *g, const struct nest_at *at, nest_attr_t set,
+			nest_attr_t clear, bool contiguous);
 /*
- * Live leaves among t[i .. i + n) are about to be overwritten by a map with NEST_MAP_REPLACE. True:
- * the new ones are stored already. False: where the format asks for it the old ones have been
- * broken, and *proto has what was accessed and dirty in any that the map puts there again.
+ * Live leaves among the n entries from `at` on are about to be overwritten by a map with
+ * NEST_MAP_REPLACE. True: the new ones are stored already. False: where the format asks for it the
+ * old ones have been broken, and *proto has what was accessed and dirty in any that the map puts
+ * there again.
  */
-bool nest_replace_leaves(const struct nest_request *rq, nest_pte_t *t, uint64_t i, uint64_t n,
-			 unsigned level, uint64_t off, nest_pte_t *proto);
+bool nest_replace_leaves(const struct nest_request *rq, const struct nest_at *at, uint64_t n,
+			 nest_pte_t *proto);
 /*
  * Take a live leaf, or the whole contiguous group that begins there, out of its table, and then
  * report it. Returns the number of entries.
  */
-uint64_t nest_remove_leaf(struct nest_gather *g, nest_pte_t *t, uint64_t i, unsigned level,
-			  uint64_t off);
+uint64_t nest_remove_leaf(struct nest_gather *g, const struct nest_at *at);
+
+/* ---- Questions ---- */
+
 /* Accessed and dirty of a leaf; of all members together, if it is one of a group. */
 nest_attr_t nest_group_status(const struct nest_pt *pt, const nest_pte_t *t, uint64_t i,
 			      unsigned level);

@@ -29,9 +29,8 @@ int nest_operate_shared(struct nest_pt *pt, const struct nest_request *rq);
  */
 bool nest_take_page(struct nest_pt *pt, nest_pte_t *p, nest_pte_t e, uint64_t off,
 		    bool keep_tables);
-/* Free the tables of the range that are empty (trim.c); the same entry by entry (shared.c). */
+/* Free the tables of the range that are empty (empty.c). */
 int nest_operate_trim(struct nest_pt *pt, const struct nest_request *rq);
-int nest_trim_shared(struct nest_pt *pt, const struct nest_request *rq);
 /*
  * The first page of a table: map the leaf of level 0 at `off` in a new one, by one store to the
  * entry above, which holds nothing. NEST_SLOW, with nothing changed: there is more to it.

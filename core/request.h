@@ -62,4 +62,10 @@ NEST_INLINE bool nest_op_removes(enum nest_op op)
 	return op == NEST_OP_UNMAP || op == NEST_OP_REVOKE;
 }
 
+/* Do all frames and memory types stay in their places? A map may put others there. */
+NEST_INLINE bool nest_op_keeps(const struct nest_request *rq)
+{
+	return rq->op != NEST_OP_MAP && !(rq->clear & NEST_MT_MASK);
+}
+
 #endif

@@ -109,19 +109,20 @@ static void make_root_table(struct nest_pt *src, struct nest_gather *g, struct n
 			    uint64_t i)
 {
 	const struct nest_fmt *f = nest_fmt_of(src);
-	nest_pte_t *root = nest_va(src, src->root);
-	nest_pa_t table = nest_take(src, spare);
-	uint64_t first = i << nest_shift(f, src->top);
-	struct nest_request rq = { .gather = g, .first = first };
-	nest_pte_t old, *t = nest_va(src, table);
+	const nest_pa_t table = nest_take(src, spare);
+	nest_pte_t *t = nest_va(src, table);
+	struct nest_at at = { .t = nest_va(src, src->root), .i = i, .level = src->top };
 
-	rq.last = first | nest_span_mask(f, src->top);
-	if (nest_is_contig(src, src->top, nest_load(&root[i])))
-		nest_rewrite_group(g, root, i, src->top, first, 0, 0, false);
-	old = nest_load(&root[i]);
-	for (uint64_t k = 0; k < (uint64_t)1 << f->index_bits; k++)
-		t[k] = nest_derive(src, src->top - 1u, old, k);
-	nest_link(&rq, root, i, src->top, first, table, old, true);
+	at.off = i << nest_shift(f, src->top);
+	at.stop = at.off | nest_span_mask(f, src->top);
+	if (nest_is_contig(src, src->top, nest_load(&at.t[i])))
+		nest_rewrite_group(g, &at, 0, 0, false);
+	do {
+		at.e = nest_load(&at.t[i]);
+		for (uint64_t k = 0; k < (uint64_t)1 << f->index_bits; k++)
+			t[k] = nest_derive(src, src->top - 1u, at.e, k);
+		nest_sync_entries(src, t, (uint64_t)1 << f->index_bits);
+	} while (!nest_link(g, &at, f->table(src->features, table), true));
 }
 
 int nest_pt_share(struct nest_pt *dst, struct nest_pt *src, nest_ia_t ia, uint64_t size)

@@ -87,6 +87,11 @@ int nest_prepare(struct nest_pt *pt, struct nest_reserve *r, uint64_t n)
 	return err;
 }
 
+int nest_prepare_more(struct nest_pt *pt, struct nest_reserve *r, uint64_t n)
+{
+	return fill(pt, r, n);
+}
+
 void nest_count_tables(struct nest_pt *pt, uint64_t n)
 {
 	if (nest_is_shared(pt))

@@ -10,6 +10,17 @@
 
 #include "core/entry.h"
 
+/* ---- Places ---- */
+
+/* An entry, or in a table of pages a run of them, and [off, stop] of it in a range. */
+struct nest_at {
+	nest_pte_t *t; /* the table's first entry */
+	uint64_t i;
+	uint64_t off, stop;
+	nest_pte_t e; /* what the entry held, when it was looked at */
+	unsigned level;
+};
+
 /* ---- Table memory ---- */
 
 /* How addresses of tables become pointers, read once by a walk: loads of entries are barriers. */
@@ -252,6 +263,8 @@ NEST_INLINE uint64_t nest_tables_below(const struct nest_fmt *f, unsigned level,
 void nest_count_tables(struct nest_pt *pt, uint64_t n);
 /* Prepare `n` tables in *r, from the table's reserve first. All or NEST_E_NOMEM and none. */
 int nest_prepare(struct nest_pt *pt, struct nest_reserve *r, uint64_t n);
+/* Shared mode: so many at least are prepared. NEST_E_NOMEM: what there is stays. */
+int nest_prepare_more(struct nest_pt *pt, struct nest_reserve *r, uint64_t n);
 /* Take one prepared table; there is one by construction. */
 nest_pa_t nest_take(struct nest_pt *pt, struct nest_reserve *r);
 /* Put one back that was taken and never linked. */
