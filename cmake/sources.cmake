@@ -9,12 +9,13 @@
 # with -ffunction-sections -fdata-sections and link with --gc-sections leaves it out as well.
 
 set(NEST_CORE_SOURCES
+	core/build_table.c
 	core/bulk.c
 	core/config.c
 	core/dump.c
+	core/empty.c
 	core/encode.c
 	core/epoch.c
-	core/frames.c
 	core/gather.c
 	core/generic.c
 	core/harvest.c
@@ -28,8 +29,6 @@ set(NEST_CORE_SOURCES
 	core/shared.c
 	core/status.c
 	core/table.c
-	core/empty.c
-	core/build_table.c
 	core/walk.c
 )
 

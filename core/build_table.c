@@ -68,6 +68,12 @@ static void write_run(const struct nest_edit *s, const struct nest_at *at, uint6
 		map_run(s, at, n);
 		return;
 	}
+	if (rq->op == NEST_OP_FRAMES) {
+		put_run(s, at, to, n);
+		nest_fill_list(s->pt, &at->t[at->i], nest_frame_of(fmt(s), rq, at->off), n,
+			       s->proto[0]);
+		return;
+	}
 	if (nest_op_marks(rq->op))
 		to = rq->word;
 	else if (rq->op == NEST_OP_UNMAP || (rq->op == NEST_OP_UNMARK && !leaf))
@@ -103,6 +109,8 @@ static void build_range(struct nest_edit *s, struct nest_at *at, nest_pte_t base
 			n = (stop - at->off + 1) >> nest_shift(f, at->level);
 			at->stop = at->off + (n << nest_shift(f, at->level)) - 1;
 			write_run(s, at, n);
+		} else if (s->rq->op == NEST_OP_FRAMES && !nest_names_frame(f, s->rq, at)) {
+			at->t[at->i] = at->e;
 		} else {
 			nest_pa_t table = build(s, at->level - 1, at->e, at->off, at->stop);
 

@@ -113,4 +113,27 @@ NEST_INLINE void nest_fill(const struct nest_fmt *f, const struct nest_request *
 		nest_fill_run(f, l, &t[tail], n - tail);
 }
 
+/* ---- A list of frames ---- */
+
+/* n pages in one table, where none is; NEST_PA_NONE leaves an entry alone. */
+NEST_INLINE void nest_fill_frames(const struct nest_fmt *f, nest_pte_t *t, const nest_pa_t *frames,
+				  uint64_t n, nest_pte_t proto)
+{
+	for (uint64_t k = 0; k < n; k++) {
+		if (frames[k] != NEST_PA_NONE)
+			nest_store(&t[k], proto | f->pa_bits(0, frames[k]));
+	}
+}
+
+/* By the loop of the table's format. */
+NEST_INLINE void nest_fill_list(const struct nest_pt *pt, nest_pte_t *t, const nest_pa_t *frames,
+				uint64_t n, nest_pte_t proto)
+{
+#if NEST_SMALL
+	nest_fill_frames(nest_fmt_of(pt), t, frames, n, proto);
+#else
+	pt->format->fill_frames(t, frames, n, proto);
+#endif
+}
+
 #endif

@@ -194,7 +194,7 @@ NEST_INLINE int nest_edit(struct nest_how h, struct nest_pt *pt, const struct ne
 	s.need = 0;
 	s.recoded_level = NEST_MAX_LEVELS;
 	s.single = 0;
-	for (unsigned l = 0; op == NEST_OP_MAP && l <= rq->cap && !err; l++) {
+	for (unsigned l = 0; nest_op_maps(op) && l <= rq->cap && !err; l++) {
 		if (l == 0 && !NEST_SMALL && nest_page_leaf(f, pt, rq->attr, &s.proto[0]))
 			continue;
 		err = f->leaf(pt->features, l, rq->attr, &s.proto[l]);

@@ -445,18 +445,6 @@ NEST_INLINE bool nest_cursor_translates(const struct nest_fmt *f, struct nest_cu
 	return true;
 }
 
-/* ---- A list of frames ---- */
-
-/* n pages in one table, where none is; NEST_PA_NONE leaves an entry alone. */
-NEST_INLINE void nest_fill_frames(const struct nest_fmt *f, nest_pte_t *t, const nest_pa_t *frames,
-				  uint64_t n, nest_pte_t proto)
-{
-	for (uint64_t k = 0; k < n; k++) {
-		if (frames[k] != NEST_PA_NONE)
-			nest_store(&t[k], proto | f->pa_bits(0, frames[k]));
-	}
-}
-
 /* ---- A few pages of one table a call ---- */
 
 /*

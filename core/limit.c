@@ -77,6 +77,7 @@ static int cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget)
 		end = rq->last;
 	switch (rq->op) {
 	case NEST_OP_MAP:
+	case NEST_OP_FRAMES:
 	case NEST_OP_MARK:
 		end = map_end(pt, rq, budget, end);
 		break;

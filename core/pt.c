@@ -5,6 +5,8 @@
  */
 #include "core/operate.h"
 
+#include <nest/page.h>
+
 enum { LEVEL_FIELD = 0xf, LEVEL_FIELD_MAX = NEST_MAX_LEVELS };
 enum {
 	MAP_FLAGS = LEVEL_FIELD | (int)NEST_MAP_REPLACE | (int)NEST_MAP_SKIP_MAPPED |
@@ -80,6 +82,14 @@ static int operate_map(struct nest_pt *pt, const struct nest_request *rq)
 	return nest_ops(pt)->map(pt, rq);
 }
 
+static int operate_frames(struct nest_pt *pt, const struct nest_request *rq)
+{
+	if (nest_is_shared(pt))
+		return nest_operate_shared(pt, rq);
+	nest_gather_settle(rq->gather, rq->first, rq->last);
+	return nest_operate_any(pt, rq);
+}
+
 /* A page whose memory type changes may not meet what the TLB still has of it in another size. */
 static int operate_protect(struct nest_pt *pt, const struct nest_request *rq)
 {
@@ -148,6 +158,26 @@ static int map_request(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t 
 	return NEST_OK;
 }
 
+/* May each of these frames be mapped? */
+static int check_frames(const struct nest_pt *pt, const struct nest_request *rq)
+{
+	const uint64_t page = nest_table_size(pt), n = (rq->last - rq->first) / page + 1;
+
+	for (uint64_t k = 0; k < n; k++) {
+		const nest_pa_t frame = rq->frames[k];
+
+		if (frame == NEST_PA_NONE)
+			continue;
+		if (frame & (page - 1))
+			return NEST_E_ALIGN;
+		if (frame >> pt->oa_bits)
+			return NEST_E_RANGE;
+		if (pt->host->allow && !pt->host->allow(pt->ctx, frame, page, rq->attr))
+			return NEST_E_DENIED;
+	}
+	return NEST_OK;
+}
+
 static int change_request(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,
 			  struct nest_gather *gather, struct nest_request *rq)
 {
@@ -209,6 +239,30 @@ int nest_pt_map(struct nest_pt *pt, nest_ia_t ia, nest_pa_t pa, uint64_t size, n
 	if (!nest_is_live(pt))
 		return NEST_E_INVAL;
 	return nest_ops(pt)->pt_map(pt, ia, pa, size, attr, flags, gather);
+}
+
+int nest_pt_map_frames(struct nest_pt *pt, nest_ia_t ia, const nest_pa_t *frames, size_t n,
+		       nest_attr_t attr, uint32_t flags, struct nest_gather *gather)
+{
+	const uint32_t how = flags & (NEST_MAP_SKIP_MAPPED | NEST_MAP_KEEP_MARKS);
+	struct nest_request rq;
+	int err;
+
+	if (!nest_is_live(pt) || !frames || (flags & ~(how | NEST_MAP_NO_HUGE)) ||
+	    !map_flags_ok(flags))
+		return NEST_E_INVAL;
+	if (n > ~(uint64_t)0 >> nest_fmt_of(pt)->page_shift)
+		return NEST_E_RANGE;
+	err = begin(pt, ia, (uint64_t)n << nest_fmt_of(pt)->page_shift, how, gather, &rq);
+	rq.op = NEST_OP_FRAMES;
+	rq.frames = frames;
+	rq.attr = attr;
+	rq.cap = 0;
+	if (!err)
+		err = nest_check_attr(pt, attr);
+	if (!err)
+		err = check_frames(pt, &rq);
+	return err ? err : run(pt, operate_frames, &rq);
 }
 
 int nest_pt_unmap(struct nest_pt *pt, nest_ia_t ia, uint64_t size, uint32_t flags,

@@ -9,6 +9,7 @@
 
 enum nest_op {
 	NEST_OP_MAP,
+	NEST_OP_FRAMES, /* map, to a list of frames */
 	NEST_OP_MARK,
 	NEST_OP_REVOKE, /* unmap, and leave a mark */
 	NEST_OP_UNMARK, /* remove marks alone */
@@ -23,9 +24,10 @@ enum nest_op {
 
 /* One call, validated. */
 struct nest_request {
-	uint64_t first, last; /* offsets, both inclusive */
-	uint64_t delta;       /* map: pa = offset + delta, modulo 2^64 */
-	nest_attr_t attr;     /* map */
+	uint64_t first, last;    /* offsets, both inclusive */
+	uint64_t delta;          /* map: pa = offset + delta, modulo 2^64 */
+	nest_attr_t attr;        /* map */
+	const nest_pa_t *frames; /* frames: one a page; NEST_PA_NONE leaves a page as it is */
 	nest_attr_t set, clear;
 	nest_attr_t only_with; /* protect: what each page must have (NEST_IF_SET) */
 	nest_pte_t word;       /* mark, revoke */
@@ -37,6 +39,19 @@ struct nest_request {
 	uint64_t *bitmap; /* harvest */
 	uint64_t *done;   /* or NULL; shared mode: bytes finished, if an error comes in the midst */
 };
+
+/* Does the operation put frames where none are? */
+NEST_INLINE bool nest_op_maps(enum nest_op op)
+{
+	return op == NEST_OP_MAP || op == NEST_OP_FRAMES;
+}
+
+/* The frame for the page at `off`. */
+NEST_INLINE const nest_pa_t *nest_frame_of(const struct nest_fmt *f, const struct nest_request *rq,
+					   uint64_t off)
+{
+	return &rq->frames[(off - rq->first) >> f->page_shift];
+}
 
 /* Does the operation put rq->word into entries? */
 NEST_INLINE bool nest_op_marks(enum nest_op op)

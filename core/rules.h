@@ -188,6 +188,19 @@ NEST_INLINE int nest_recode_like(struct nest_how h, struct nest_edit *s, const s
 	return NEST_OK;
 }
 
+/* Does a list of frames name one for what is in the range of this entry? */
+NEST_INLINE bool nest_names_frame(const struct nest_fmt *f, const struct nest_request *rq,
+				  const struct nest_at *at)
+{
+	const nest_pa_t *frame = nest_frame_of(f, rq, at->off);
+
+	for (uint64_t n = ((at->stop - at->off) >> f->page_shift) + 1; n; n--, frame = &frame[1]) {
+		if (*frame != NEST_PA_NONE)
+			return true;
+	}
+	return false;
+}
+
 NEST_INLINE int nest_rule_for_leaf(struct nest_how h, struct nest_edit *s, const struct nest_at *at)
 {
 	const struct nest_fmt *f = nest_f(h, s);
@@ -201,9 +214,9 @@ NEST_INLINE int nest_rule_for_leaf(struct nest_how h, struct nest_edit *s, const
 		return at->level > rq->cap                                    ? NEST_OPEN
 		       : nest_is_member(f, s->pt->features, at->level, at->e) ? NEST_WRITE
 									      : NEST_LEAVE;
-	if (op == NEST_OP_UNMARK || (op == NEST_OP_MAP && (flags & NEST_MAP_SKIP_MAPPED)))
+	if (op == NEST_OP_UNMARK || (nest_op_maps(op) && (flags & NEST_MAP_SKIP_MAPPED)))
 		return NEST_LEAVE;
-	if (op == NEST_OP_MARK || (op == NEST_OP_MAP && !(flags & NEST_MAP_REPLACE)))
+	if (op == NEST_OP_MARK || (nest_op_maps(op) && !(flags & NEST_MAP_REPLACE)))
 		return NEST_E_MAPPED;
 	if ((flags & NEST_NO_SPLIT) &&
 	    (!whole || (nest_is_member(f, s->pt->features, at->level, at->e) &&
@@ -228,12 +241,12 @@ NEST_INLINE int nest_rule_for_hole(struct nest_how h, const struct nest_edit *s,
 	const struct nest_request *rq = s->rq;
 	const bool whole = nest_is_whole(nest_f(h, s), at);
 
-	if (op == NEST_OP_MAP && mark && (rq->flags & NEST_MAP_KEEP_MARKS))
+	if (nest_op_maps(op) && mark && (rq->flags & NEST_MAP_KEEP_MARKS))
 		return NEST_E_MAPPED;
 	/* Unmark and split have that flag. */
-	if (op != NEST_OP_MAP && op != NEST_OP_MARK && !(rq->flags & NEST_SKIP_HOLES))
+	if (!nest_op_maps(op) && op != NEST_OP_MARK && !(rq->flags & NEST_SKIP_HOLES))
 		return NEST_E_NOTMAPPED;
-	if (op == NEST_OP_MAP || nest_op_marks(op))
+	if (nest_op_maps(op) || nest_op_marks(op))
 		return whole && at->level <= rq->cap ? NEST_WRITE : NEST_OPEN;
 	if (!nest_op_empties(op) || !mark)
 		return NEST_LEAVE;
@@ -244,6 +257,8 @@ NEST_INLINE int nest_rule_for_hole(struct nest_how h, const struct nest_edit *s,
 NEST_INLINE int nest_rule(struct nest_how h, struct nest_edit *s, const struct nest_at *at,
 			  enum nest_pte_kind kind)
 {
+	if (nest_op(h, s) == NEST_OP_FRAMES && !nest_names_frame(nest_f(h, s), s->rq, at))
+		return NEST_LEAVE;
 	if (kind == NEST_PTE_LEAF)
 		return nest_rule_for_leaf(h, s, at);
 	return nest_rule_for_hole(h, s, at, kind == NEST_PTE_MARK);

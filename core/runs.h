@@ -73,6 +73,9 @@ NEST_INLINE int nest_look_at_pages(struct nest_how h, struct nest_edit *s,
 	for (uint64_t k = 0, step; k < n; k += step) {
 		const nest_pte_t e = nest_load(&t[k]);
 
+		step = 1;
+		if (op == NEST_OP_FRAMES && e == s->pt->absent[0])
+			continue;
 		at.i = run->i + k;
 		at.e = e;
 		at.off = run->off + (k << nest_shift(f, 0));
@@ -80,7 +83,6 @@ NEST_INLINE int nest_look_at_pages(struct nest_how h, struct nest_edit *s,
 		err = nest_rule(h, s, &at, nest_kind(f, s->pt, 0, e));
 		if (err < 0)
 			return err;
-		step = 1;
 		/* What is like it can be recoded like it, unless there is more to ask for each. */
 		if (op == NEST_OP_PROTECT && !s->pt->host->allow && !(flags & NEST_NO_SPLIT))
 			step += nest_alike(f, s->pt, e, &t[k + 1], n - k - 1);
@@ -153,6 +155,26 @@ NEST_INLINE void nest_map_pages(struct nest_how h, const struct nest_edit *s,
 		else
 			step = 1;
 	}
+}
+
+/* The same to a list of frames, by a loop of the format's. */
+NEST_INLINE void nest_map_frames(struct nest_how h, const struct nest_edit *s,
+				 const struct nest_at *run, uint64_t n)
+{
+	const struct nest_fmt *f = nest_f(h, s);
+	const struct nest_request *rq = s->rq;
+	const nest_pa_t *frames = nest_frame_of(f, rq, run->off);
+	nest_pte_t *t = &run->t[run->i];
+	const bool skip = (rq->flags & NEST_MAP_SKIP_MAPPED) != 0;
+
+	for (uint64_t k = 0, free; k < n; k += free + 1) {
+		for (free = 0; k + free < n && !(skip && f->is_leaf(0, nest_load(&t[k + free])));)
+			free++;
+		nest_fill_list(s->pt, &t[k], &frames[k], free, s->proto[0]);
+	}
+	nest_sync_entries(s->pt, t, n);
+	if (nest_fresh_flush(f, s->pt->features) && nest_names_frame(f, rq, run))
+		nest_gather_range(rq->gather, run->off, run->stop, 0);
 }
 
 /* ---- The second pass: take away, and protect ---- */
@@ -359,6 +381,8 @@ NEST_INLINE void nest_write_pages(struct nest_how h, struct nest_edit *s, const 
 
 	if (op == NEST_OP_MAP) {
 		nest_map_pages(h, s, run, n);
+	} else if (op == NEST_OP_FRAMES) {
+		nest_map_frames(h, s, run, n);
 	} else if (op == NEST_OP_MARK) {
 		for (uint64_t k = 0; k < n; k++)
 			nest_store_relaxed(&t[k], s->rq->word);

@@ -181,6 +181,10 @@ int nest_write_shared(struct nest_edit *s, const struct nest_at *at, enum nest_p
 		return write_leaf(s, at);
 	if (s->rq->op == NEST_OP_MAP)
 		return install(s, at, new_leaf(s, at->level, at->off));
+	if (s->rq->op == NEST_OP_FRAMES)
+		return install(s, at,
+			       s->proto[0] |
+				       fmt(s)->pa_bits(0, *nest_frame_of(fmt(s), s->rq, at->off)));
 	return install(s, at, nest_op_marks(s->rq->op) ? s->rq->word : s->pt->absent[at->level]);
 }
 
