@@ -207,27 +207,21 @@ static bool take_page(const struct nest_edit *s, nest_pte_t *p)
 /*
  * Take every entry of a table of pages that a call unmaps as a whole: what is absent, too, if holes
  * are allowed. Then the table is frozen, and needs no second look. Returns how many entries from
- * the first on are taken; if not all, nest_give_all() is to make them absent.
+ * the first on have been taken; if not all, they are flushed and absent.
  */
-static uint64_t take_pages(struct nest_edit *s, const struct nest_at *at, uint64_t n)
+static uint64_t take_pages(const struct nest_edit *s, const struct nest_at *at, uint64_t n)
 {
-	struct nest_taken *w = &s->taken;
 	uint64_t k = 0;
 
 	while (k < n && take_page(s, &at->t[k]))
 		k++;
-	if (!k)
-		return 0;
-	*w = (struct nest_taken){ .t = at->t, .off = at->off, .any = true };
-	for (uint64_t b = 0; b < NEST_TAKEN / 64; b++)
-		w->bits[b] = k >= 64 * (b + 1) ? ~(uint64_t)0
-			     : k > 64 * b      ? NEST_BIT(k % 64) - 1
-					       : 0;
 	nest_sync_entries(s->pt, at->t, k);
-	/* All of a table is flushed when it is taken out. */
-	if (k < n)
-		nest_gather_range(s->rq->gather, at->off, at->off + (k << fmt(s)->page_shift) - 1,
-				  0);
+	if (k == n || !k)
+		return k;
+	nest_flush_now(s->pt, at->off, at->off + (k << fmt(s)->page_shift) - 1, 0, true);
+	for (uint64_t i = 0; i < k; i++)
+		nest_store(&at->t[i], s->pt->absent[0]);
+	nest_sync_entries(s->pt, at->t, k);
 	return k;
 }
 
@@ -236,17 +230,16 @@ static bool empties_table(const struct nest_edit *s, const struct nest_at *at, u
 {
 	return !s->dry && s->rq->op == NEST_OP_UNMAP && !(s->rq->flags & NEST_KEEP_TABLES) &&
 	       !s->rq->gather->release && at->level == 0 && s->pt->top > 0 &&
-	       fmt(s)->index_bits <= 9 && end - at->off == nest_span_mask(fmt(s), 1);
+	       end - at->off == nest_span_mask(fmt(s), 1);
 }
 
 /* Take the table of pages out that holds `off`, and is frozen, and what becomes empty above it. */
-static void remove_frozen(struct nest_edit *s, uint64_t off)
+static void remove_frozen(const struct nest_edit *s, uint64_t off)
 {
 	struct nest_at up = { .off = off, .level = 1 };
 
 	/* Nobody else changes the entry above a table that is frozen; hardware may mark it. */
 	(void)nest_walk_to(fmt(s), s->pt, off, 1, &up.t, &up.e);
-	s->taken.any = false;
 	nest_take_out_frozen(s->pt, &up);
 	nest_remove_tables(s->pt, s->rq->gather, 1, off);
 }
