@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The protocol of core/shared.c, for spin: two CPUs change one small table, a walker translates by
+ * The protocol of shared mode (core/shared.c, build_table.c, empty.c), for spin: two CPUs change one small table, a walker translates by
  * it at the same time, and every interleaving of their single loads, stores and flushes is tried.
  * Run it by tests/spin/check.sh.
  *
  * The table: one entry above, `up`, for two pages; it holds nothing, a block for both, or a pointer
  * to a table of two entries. CPU 0 makes OPS0 calls and CPU 1 OPS1, any of: fault a page in, fault
- * with a provider that gives a block, unmap a page (which splits the block, and removes a table that
- * has become empty), take the right to write from a page.
+ * with a provider that gives a block, unmap a page (of a block by a table in its place, which is
+ * built with the hole in it; a table that has become empty is removed), unmap both pages at once
+ * (a table is frozen and taken out as a whole), take the right to write from a page.
  *
  * A provider's block is asked for when the fault has seen nothing in its place, and is mapped by one
  * store or not at all (NEST_MAP_ATOMIC): if a table stands there by now, even an empty one, the
@@ -211,20 +212,39 @@ inline fault_block(f)
 	fi
 }
 
-/* A table in place of the block `e`. */
-inline split()
+/*
+ * A table in place of the block `e`, built before: page p is `word` in it. ok: it is there, and the
+ * flush is over. `leaves`: the page is unmapped.
+ */
+inline open_block(p, word, leaves)
 {
-	CAS(up, e, BUSY, ok);
+	take_table(t);
+	entry[2 * t + p] = word;
+	entry[2 * t + 1 - p] = e;
+	atomic {
+		CAS(up, e, BUSY, ok);
+		steady[p] = steady[p] && !(ok && leaves)
+	};
 	if
 	:: ok ->
 		FLUSH(0);
 		FLUSH(1);
-		take_table(t);
-		entry[2 * t] = e;
-		entry[2 * t + 1] = e;
 		up = TABLE(t)
-	:: else
+	:: else -> put_table(t)
 	fi
+}
+
+/* Page p of frame f has been unmapped and flushed. */
+#define RELEASE(p, f) d_step { mapped[2 * (f) + p] = false; released[2 * (f) + p] = true }
+
+/* The table t, of which all entries are taken, goes: whoever has them is alone at the one above. */
+inline take_out()
+{
+	CAS(up, TABLE(t), BUSY, ok);
+	assert(ok);
+	FLUSH_TABLE();
+	up = ABSENT;
+	defer_table(t)
 }
 
 inline remove_table()
@@ -247,13 +267,7 @@ inline remove_table()
 			:: else
 			fi;
 			if
-			:: ok ->
-				/* Whoever locks all of a table's entries is alone at the one above. */
-				CAS(up, e, BUSY, ok);
-				assert(ok);
-				FLUSH_TABLE();
-				up = ABSENT;
-				defer_table(t)
+			:: ok -> take_out()
 			:: else
 			fi
 		:: else
@@ -269,7 +283,12 @@ inline unmap(p)
 		if
 		:: e == BUSY -> skip
 		:: e == ABSENT -> break
-		:: IS_PAGE(e) -> split()
+		:: IS_PAGE(e) ->
+			open_block(p, ABSENT, true);
+			if
+			:: ok -> RELEASE(p, FRAME(e)); break
+			:: else
+			fi
 		:: IS_TABLE(e) ->
 			t = e - 10;
 			assert(!is_free[t]);
@@ -287,15 +306,90 @@ inline unmap(p)
 				:: ok ->
 					FLUSH(p);
 					entry[2 * t + p] = ABSENT;
-					d_step {
-						mapped[2 * FRAME(e) + p] = false;
-						released[2 * FRAME(e) + p] = true
-					}
+					RELEASE(p, FRAME(e));
 					remove_table();
 					break
 				:: else
 				fi
 			fi
+		fi
+	od
+}
+
+/* Take entry p of the table t, whatever it holds: gone[p]. ok: not if another CPU has it. */
+inline take_entry(p)
+{
+	gone[p] = entry[2 * t + p];
+	ok = false;
+	do
+	:: gone[p] == BUSY -> break
+	:: else ->
+		atomic {
+			CAS(entry[2 * t + p], gone[p], BUSY, ok);
+			steady[p] = steady[p] && !ok
+		};
+		if
+		:: ok -> break
+		:: else -> gone[p] = entry[2 * t + p]
+		fi
+	od
+}
+
+/* What was taken there has been flushed. */
+inline release_gone(p)
+{
+	if
+	:: IS_PAGE(gone[p]) -> RELEASE(p, FRAME(gone[p]))
+	:: else
+	fi;
+	gone[p] = 0
+}
+
+/* Both pages, or what there is of them. */
+inline unmap_all()
+{
+	do
+	:: e = up;
+		if
+		:: e == BUSY -> skip
+		:: e == ABSENT -> break
+		:: IS_PAGE(e) ->
+			atomic {
+				CAS(up, e, BUSY, ok);
+				d_step { steady[0] = steady[0] && !ok; steady[1] = steady[1] && !ok }
+			};
+			if
+			:: ok ->
+				FLUSH(0);
+				FLUSH(1);
+				up = ABSENT;
+				RELEASE(0, FRAME(e));
+				RELEASE(1, FRAME(e));
+				break
+			:: else
+			fi
+		:: IS_TABLE(e) ->
+			t = e - 10;
+			assert(!is_free[t]);
+			take_entry(0);
+			if
+			:: ok ->
+				take_entry(1);
+				if
+				:: ok ->
+					take_out();
+					release_gone(0);
+					release_gone(1);
+					break
+				:: else ->
+					/* Not as a whole: the first is absent from now on. */
+					FLUSH(0);
+					entry[2 * t] = ABSENT;
+					release_gone(0)
+				fi
+			:: else
+			fi;
+			d_step { gone[0] = 0; gone[1] = 0 }
 		fi
 	od
 }
@@ -307,7 +401,14 @@ inline protect(p)
 		if
 		:: e == BUSY -> skip
 		:: e == ABSENT -> break
-		:: IS_PAGE(e) -> split()
+		:: IS_PAGE(e) ->
+			n = READ(FRAME(e));
+			open_block(p, n, false);
+			n = 0;
+			if
+			:: ok -> no_write[2 * FRAME(e) + p] = true; break
+			:: else
+			fi
 		:: IS_TABLE(e) ->
 			t = e - 10;
 			assert(!is_free[t]);
@@ -335,6 +436,7 @@ byte done_cpus;
 proctype cpu(byte me)
 {
 	byte op, e, t, n, f;
+	byte gone[2];
 	bool ok;
 
 	do
@@ -347,6 +449,7 @@ proctype cpu(byte me)
 		:: fault_block(f)
 		:: unmap(0)
 		:: unmap(1)
+		:: unmap_all()
 		:: protect(0)
 		fi;
 		leave(me);
