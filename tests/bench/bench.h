@@ -127,6 +127,8 @@ extern volatile uint64_t sink; /* what is computed and not used */
 double shared_one(struct subject *s, enum side side, uint64_t *count);
 double shared_apart(struct subject *s, enum side side, uint64_t *count);
 double shared_near(struct subject *s, enum side side, uint64_t *count);
+/* Print what faults cost by 1 to so many threads, of so many rounds the best. */
+void scaling(struct subject *s, unsigned threads, unsigned rounds);
 /* Print the longest step of a resumable unmap. */
 void latency(struct subject *s, uint64_t size, uint64_t budget);
 

@@ -85,6 +85,14 @@ static void measure(struct subject *s, const struct workload *w, unsigned rounds
 	r->met = r->value <= r->target && (!w->seed || r->seed < 1);
 }
 
+/* Before pin(). */
+static unsigned bench_cpus(void)
+{
+	cpu_set_t all;
+
+	return sched_getaffinity(0, sizeof(all), &all) ? 1 : (unsigned)CPU_COUNT(&all);
+}
+
 static bool pin(void)
 {
 	cpu_set_t one;
@@ -154,6 +162,19 @@ static void print_latencies(const struct options *o, struct pool *pool)
 		fprintf(stderr, "\r\033[K");
 }
 
+/* From one thread to as many as there are CPUs. */
+static void print_scaling(const struct options *o, struct pool *pool, unsigned cpus)
+{
+	for (unsigned f = 0; nest_formats[f]; f++) {
+		struct subject s;
+
+		if (!subject_make(&s, nest_formats[f], 0, pool) || !s.info.stage2 ||
+		    !strstr("scaling", o->filter))
+			continue;
+		scaling(&s, cpus, o->rounds < 3 ? 1 : 3);
+	}
+}
+
 static void usage(FILE *to)
 {
 	fprintf(to,
@@ -164,6 +185,7 @@ static void usage(FILE *to)
 		"  --list         name them, and end\n"
 		"  --rounds N     of each (11; at most %d)\n"
 		"  --small        without what fills 1 TiB, which needs 2.2 GiB of memory\n"
+		"  --quick        the same by 3 rounds: about a minute\n"
 		"  --csv FILE, --json FILE, --svg FILE\n"
 		"                 write the figures, or a plot of them, too\n",
 		MOST_ROUNDS);
@@ -178,6 +200,9 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->list = true;
 		} else if (!strcmp(a, "--small")) {
 			o->small = true;
+		} else if (!strcmp(a, "--quick")) {
+			o->small = true;
+			o->rounds = 3;
 		} else if (!value) {
 			fprintf(stderr, "nest_bench: what is \"%s\"?\n", a);
 			return false;
@@ -212,6 +237,7 @@ int main(int argc, char **argv)
 	struct options o = { .rounds = 11, .filter = "" };
 	static struct result results[1024];
 	static struct pool pool;
+	const unsigned cpus = bench_cpus();
 	unsigned n;
 	bool ok = true;
 
@@ -234,13 +260,14 @@ int main(int argc, char **argv)
 	n = run(&o, &pool, results);
 	if (o.list)
 		return 0;
-	if (!n && strcmp(o.filter, "latency") != 0) {
+	if (!n && strcmp(o.filter, "latency") != 0 && strcmp(o.filter, "scaling") != 0) {
 		fprintf(stderr, "nest_bench: nothing has \"%s\" in its name; try --list\n",
 			o.filter);
 		return 2;
 	}
 	report_table(results, n);
 	print_latencies(&o, &pool);
+	print_scaling(&o, &pool, cpus);
 	ok &= !o.csv || report_csv(o.csv, results, n);
 	ok &= !o.json || report_json(o.json, results, n);
 	ok &= !o.svg || report_svg(o.svg, results, n);

@@ -87,48 +87,113 @@ bool report_json(const char *path, const struct result *r, unsigned n)
 	return finish(f, path);
 }
 
-/* ---- A plot: for each result how far it is on the way to its goal ---- */
+/* ---- A plot: formats beside one another, each workload in exclusive and in shared mode ---- */
 
-enum { ROW = 18, LEFT = 240, WIDTH = 560, TOP = 56 };
+enum { ROW = 17, LEFT = 150, CELL = 55, COLUMN = 2 * CELL + 6, TOP = 76, MOST_ROWS = 128 };
 
-/* The goal is in the middle; twice the goal, or more, at the right end. */
-static double place(double value)
+/* The name of the workload, without the mode. */
+static size_t stem(const struct result *r)
 {
-	double width = WIDTH, x = value / 2 * width;
+	return strcspn(r->workload->name, "/");
+}
 
-	return x < 2 ? 2 : x > width ? width : x;
+static bool is_shared(const struct result *r)
+{
+	return r->workload->name[stem(r)] != '\0';
+}
+
+static bool same_row(const struct result *a, const struct result *b)
+{
+	return stem(a) == stem(b) && !strncmp(a->workload->name, b->workload->name, stem(a));
+}
+
+/* How far beyond its goal it is. */
+static const char *colour(double far)
+{
+	static const struct {
+		double most;
+		const char *name;
+	} steps[] = { { 0.5, "#1a9850" },  { 0.8, "#66bd63" }, { 1, "#a6d96a" },
+		      { 1.25, "#fee08b" }, { 1.6, "#fdae61" }, { 2.5, "#f46d43" },
+		      { 1e300, "#d73027" } };
+	unsigned i = 0;
+
+	while (far > steps[i].most)
+		i++;
+	return steps[i].name;
+}
+
+static void cell(FILE *f, const struct result *r, unsigned x, unsigned y)
+{
+	const double far = r->value / r->target;
+
+	fprintf(f,
+		"<g><title>%s %s: %s. %.3f ns a %s; limit (%s) %.3f ns; %.2f%s, goal %.2f</title>"
+		"<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\" fill=\"%s\"%s/>"
+		"<text x=\"%u\" y=\"%u\" text-anchor=\"middle\">%.2f</text></g>\n",
+		name_of(r), r->workload->name, r->workload->what, r->ns[ENGINE], r->workload->unit,
+		r->workload->limit, r->ns[LIMIT], r->value, r->workload->goal_ns > 0 ? " ns" : "",
+		r->target, x, y, CELL - 2u, ROW - 2u, colour(far), r->met ? "" : " stroke=\"#555\"",
+		x + CELL / 2u, y + 12, far);
+}
+
+/* The first result of each row, in the order of the workloads; returns how many rows there are. */
+static unsigned find_rows(const struct result *r, unsigned n, const struct result **row)
+{
+	unsigned rows = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned k = 0;
+
+		while (k < rows && !same_row(row[k], &r[i]))
+			k++;
+		if (k == rows && rows < MOST_ROWS)
+			row[rows++] = &r[i];
+	}
+	return rows;
 }
 
 bool report_svg(const char *path, const struct result *r, unsigned n)
 {
+	const struct result *row[MOST_ROWS];
+	const unsigned rows = find_rows(r, n, row);
+	unsigned columns = 0;
+	const char *last = "";
 	FILE *f = begin(path);
-	unsigned height = TOP + ROW * n + 24;
 
 	if (!f)
 		return false;
+	for (unsigned i = 0; i < n; i++) {
+		columns += strcmp(last, name_of(&r[i])) != 0;
+		last = name_of(&r[i]);
+	}
 	fprintf(f,
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" "
-		"font-family=\"sans-serif\" font-size=\"12\">\n"
+		"font-family=\"sans-serif\" font-size=\"11\">\n"
 		"<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
 		"<text x=\"8\" y=\"20\" font-size=\"15\">libnest beside code written by hand</text>\n"
-		"<text x=\"8\" y=\"40\" fill=\"#555\">bar: the median; line in the middle: the goal; "
-		"right end: twice the goal or more</text>\n",
-		LEFT + WIDTH + 150u, height);
-	for (unsigned i = 0; i < n; i++, r++) {
-		unsigned y = TOP + ROW * i;
+		"<text x=\"8\" y=\"38\" fill=\"#555\">time divided by the goal: up to 1.00 (green) the "
+		"goal is met; a frame: missed. Left: exclusive mode; right: shared mode</text>\n",
+		LEFT + columns * COLUMN + 8, TOP + ROW * rows + 12);
+	for (unsigned k = 0; k < rows; k++)
+		fprintf(f, "<text x=\"8\" y=\"%u\">%.*s</text>\n", TOP + ROW * k + 12,
+			(int)stem(row[k]), row[k]->workload->name);
+	columns = 0;
+	last = "";
+	for (unsigned i = 0; i < n; i++) {
+		unsigned k = 0, x;
 
-		fprintf(f,
-			"<text x=\"8\" y=\"%u\">%s %s</text>"
-			"<rect x=\"%u\" y=\"%u\" width=\"%.1f\" height=\"%u\" fill=\"%s\">"
-			"<title>%s: %.3f ns, limit %.3f ns a %s</title></rect>"
-			"<text x=\"%u\" y=\"%u\">%.2f%s, goal %.2f</text>\n",
-			y + 13, name_of(r), r->workload->name, (unsigned)LEFT, y + 3,
-			place(r->value / r->target), ROW - 5u, r->met ? "#3b8f4f" : "#c8553d",
-			r->workload->what, r->ns[ENGINE], r->ns[LIMIT], r->workload->unit,
-			LEFT + WIDTH + 8u, y + 13, r->value, r->workload->goal_ns > 0 ? " ns" : "",
-			r->target);
+		if (strcmp(last, name_of(&r[i])) != 0) {
+			last = name_of(&r[i]);
+			fprintf(f, "<text x=\"%u\" y=\"%u\" font-size=\"12\">%s</text>\n",
+				LEFT + columns++ * COLUMN, TOP - 10u, last);
+		}
+		while (k < rows && !same_row(row[k], &r[i]))
+			k++;
+		x = LEFT + (columns - 1) * COLUMN + (is_shared(&r[i]) ? CELL : 0u);
+		if (k < rows)
+			cell(f, &r[i], x, TOP + ROW * k);
 	}
-	fprintf(f, "<line x1=\"%u\" y1=\"%u\" x2=\"%u\" y2=\"%u\" stroke=\"black\"/>\n</svg>\n",
-		LEFT + WIDTH / 2u, (unsigned)TOP, LEFT + WIDTH / 2u, TOP + ROW * n);
+	fprintf(f, "</svg>\n");
 	return finish(f, path);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shared mode: single faults at random, by one thread or two. What they cost is held against the
- * same by one thread, or in exclusive mode. The limit of these is the engine itself.
+ * Shared mode: single faults at random, by one thread, two, or more. What they cost is held against
+ * the same by one thread, or in exclusive mode. The limit of these is the engine itself.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -11,7 +11,7 @@
 
 #include "bench.h"
 
-enum { FAULTS = 1 << 19, PARTS = 2 };
+enum { FAULTS = 1 << 19, MOST_PARTS = 64 };
 
 static uint64_t at[FAULTS];
 
@@ -21,6 +21,7 @@ struct part {
 	uint64_t n, base;
 	int cpu;         /* -1: where the caller runs */
 	unsigned *ready; /* threads that wait for the others; NULL: there are none */
+	unsigned parts;
 	double begin, end;
 };
 
@@ -37,7 +38,7 @@ static void *fault_in(void *arg)
 	/* Not asleep: to wake up takes longer than the work. */
 	if (p->ready)
 		(void)__atomic_add_fetch(p->ready, 1, __ATOMIC_SEQ_CST);
-	while (p->ready && __atomic_load_n(p->ready, __ATOMIC_SEQ_CST) < PARTS)
+	while (p->ready && __atomic_load_n(p->ready, __ATOMIC_SEQ_CST) < p->parts)
 		;
 	p->begin = now_ns();
 	for (uint64_t i = 0; i < p->n; i++) {
@@ -53,27 +54,24 @@ static void *fault_in(void *arg)
 	return NULL;
 }
 
-/* Pages of one thread are even, of the other odd, or lie in another half of the address space. */
-static double faults(struct subject *s, unsigned threads, bool apart, uint32_t mode,
-		     uint64_t *count)
+/* How the faults are shared out. */
+struct way {
+	unsigned parts;
+	bool apart; /* each part has its own piece of the address space; else every parts-th page */
+	bool threads; /* one a part; else one part after the other */
+	uint32_t mode;
+};
+
+static void share_out(struct subject *s, const struct way *w, struct part *part)
 {
-	uint64_t far = (uint64_t)1 << (s->ia_bits - 2);
-	struct part part[PARTS];
-	pthread_t thread[PARTS];
-	unsigned ready = 0;
-	double begin;
+	const uint64_t far = (uint64_t)1 << (s->ia_bits - 7), n = FAULTS / w->parts;
 
-	subject_open_mode(s, mode);
-	*count = FAULTS;
-	for (uint64_t i = 0; i < FAULTS; i++)
-		at[i] = apart ? i / 2 * s->page : i * s->page;
-	/* Each thread has its half of the list. */
-	for (unsigned t = 0; t < PARTS; t++) {
-		uint64_t *mine = &at[t * (FAULTS / PARTS)];
+	for (unsigned t = 0; t < w->parts; t++) {
+		uint64_t *mine = &at[t * n];
 
-		for (uint64_t i = 0; i < FAULTS / PARTS; i++)
-			mine[i] = (apart ? i : i * PARTS + t) * s->page;
-		for (uint64_t i = FAULTS / PARTS - 1; i > 0; i--) {
+		for (uint64_t i = 0; i < n; i++)
+			mine[i] = (w->apart ? i : i * w->parts + t) * s->page;
+		for (uint64_t i = n - 1; i > 0; i--) {
 			uint64_t k = random_below(i + 1), a = mine[k];
 
 			mine[k] = mine[i];
@@ -81,40 +79,94 @@ static double faults(struct subject *s, unsigned threads, bool apart, uint32_t m
 		}
 		part[t] = (struct part){ .s = s,
 					 .at = mine,
-					 .n = FAULTS / PARTS,
-					 .base = apart ? t * far : 0,
-					 .cpu = threads > 1 ? (int)t : -1,
-					 .ready = threads > 1 ? &ready : NULL };
+					 .n = n,
+					 .parts = w->parts,
+					 .base = w->apart ? t * far : 0,
+					 .cpu = w->threads ? (int)t : -1 };
 	}
-	if (threads == 1) {
-		begin = now_ns();
-		(void)fault_in(&part[0]);
-		(void)fault_in(&part[1]);
-		return now_ns() - begin;
-	}
-	for (unsigned t = 0; t < PARTS; t++) {
-		if (pthread_create(&thread[t], NULL, fault_in, &part[t]))
+}
+
+static double faults(struct subject *s, const struct way *w, uint64_t *count)
+{
+	struct part part[MOST_PARTS];
+	pthread_t thread[MOST_PARTS];
+	unsigned ready = 0;
+	double begin, end;
+
+	subject_open_mode(s, w->mode);
+	*count = FAULTS / w->parts * w->parts;
+	share_out(s, w, part);
+	begin = now_ns();
+	for (unsigned t = 0; t < w->parts; t++) {
+		if (!w->threads) {
+			(void)fault_in(&part[t]);
+			continue;
+		}
+		part[t].ready = &ready;
+		if (pthread_create(&thread[t], NULL, fault_in, &part[t])) {
+			perror("nest_bench: a thread");
 			exit(1);
+		}
 	}
-	for (unsigned t = 0; t < PARTS; t++)
+	end = now_ns();
+	for (unsigned t = 0; t < w->parts && w->threads; t++) {
 		pthread_join(thread[t], NULL);
-	begin = part[0].begin < part[1].begin ? part[0].begin : part[1].begin;
-	return (part[0].end > part[1].end ? part[0].end : part[1].end) - begin;
+		begin = t && begin < part[t].begin ? begin : part[t].begin;
+		end = t && end > part[t].end ? end : part[t].end;
+	}
+	return end - begin;
 }
 
 double shared_one(struct subject *s, enum side side, uint64_t *count)
 {
-	return faults(s, 1, true, side == ENGINE ? NEST_PT_SHARED : 0, count);
+	const struct way w = { 2, true, false, side == ENGINE ? NEST_PT_SHARED : 0 };
+
+	return faults(s, &w, count);
 }
 
 double shared_apart(struct subject *s, enum side side, uint64_t *count)
 {
-	return faults(s, side == ENGINE ? 2 : 1, true, NEST_PT_SHARED, count);
+	return faults(s, &(struct way){ 2, true, side == ENGINE, NEST_PT_SHARED }, count);
 }
 
 double shared_near(struct subject *s, enum side side, uint64_t *count)
 {
-	return faults(s, side == ENGINE ? 2 : 1, false, NEST_PT_SHARED, count);
+	return faults(s, &(struct way){ 2, false, side == ENGINE, NEST_PT_SHARED }, count);
+}
+
+/* ---- From one CPU to all ---- */
+
+/* Million faults a second. */
+static double rate(struct subject *s, unsigned threads, bool apart, unsigned rounds)
+{
+	const struct way w = { threads, apart, true, NEST_PT_SHARED };
+	double best = 0;
+
+	for (unsigned i = 0; i < rounds; i++) {
+		uint64_t count;
+		const double ns = faults(s, &w, &count), now = (double)count * 1000 / ns;
+
+		best = now > best ? now : best;
+	}
+	return best;
+}
+
+void scaling(struct subject *s, unsigned threads, unsigned rounds)
+{
+	double alone[2] = { 0, 0 };
+
+	threads = threads < MOST_PARTS ? threads : MOST_PARTS;
+	for (unsigned n = 1; n <= threads; n = n < threads && 2 * n > threads ? threads : 2 * n) {
+		printf("%-17s %2u threads:", s->info.name, n);
+		for (unsigned near = 0; near < 2; near++) {
+			const double now = rate(s, n, !near, rounds);
+
+			alone[near] = n == 1 ? now : alone[near];
+			printf(" %s %6.2f million faults a second (%.2f of one thread's)%s",
+			       near ? "in one" : "in subtrees of their own", now, now / alone[near],
+			       near ? "\n" : ";");
+		}
+	}
 }
 
 /* ---- The longest step ---- */
