@@ -67,21 +67,17 @@ unsigned nest_pt_unsynced(const struct nest_pt *pt)
 	return COUNTS && nest_is_live(pt) ? __atomic_load_n(&pt->unsynced, __ATOMIC_RELAXED) : 0;
 }
 
-NEST_APART static void flush(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level_mask,
-			     bool leaf_only, bool all, bool writes_only)
+/* Flush [first, last], unless it is all; *what has the rest. */
+NEST_APART static void flush(struct nest_pt *pt, uint64_t first, uint64_t last,
+			     struct nest_flush *what)
 {
-	struct nest_flush what = { .level_mask = level_mask,
-				   .leaf_only = leaf_only,
-				   .all = all,
-				   .writes_only = writes_only,
-				   .vmid = pt->vmid,
-				   .pt = pt };
-
-	if (!all) {
-		what.ia = nest_off_to_ia(pt, first);
-		what.size = last - first + 1;
+	what->vmid = pt->vmid;
+	what->pt = pt;
+	if (!what->all) {
+		what->ia = nest_off_to_ia(pt, first);
+		what->size = last - first + 1;
 	}
-	pt->host->tlb_flush(pt->ctx, &what);
+	pt->host->tlb_flush(pt->ctx, what);
 }
 
 /* A table that goes takes entries of every level below with it. */
@@ -93,8 +89,10 @@ static uint8_t levels_up_to(unsigned level)
 void nest_flush_now(struct nest_pt *pt, uint64_t first, uint64_t last, unsigned level,
 		    bool leaf_only)
 {
-	flush(pt, first, last, leaf_only ? 1u << level : levels_up_to(level), leaf_only, false,
-	      false);
+	struct nest_flush what = { .level_mask = leaf_only ? 1u << level : levels_up_to(level),
+				   .leaf_only = leaf_only };
+
+	flush(pt, first, last, &what);
 }
 
 static bool touch(uint64_t a_first, uint64_t a_last, uint64_t b_first, uint64_t b_last)
@@ -228,12 +226,17 @@ void nest_gather_table(struct nest_gather *g, nest_pa_t table, unsigned level, u
 
 void nest_gather_sync(struct nest_gather *g)
 {
+	struct nest_flush what;
+
 	if (!g || !g->pt)
 		return;
 	note_emptied(g);
+	what = (struct nest_flush){ .level_mask = g->level_mask,
+				    .leaf_only = g->leaf_only,
+				    .all = g->all,
+				    .writes_only = g->writes_only };
 	for (unsigned i = 0; i < (g->all ? 1u : g->nr_ranges); i++)
-		flush(g->pt, g->range[i].first, g->range[i].last, g->level_mask, g->leaf_only,
-		      g->all, g->writes_only);
+		flush(g->pt, g->range[i].first, g->range[i].last, &what);
 	for (unsigned i = 0; i < g->nr_items; i++) {
 		if (g->item[i].kind == REPORT)
 			report_leaves(g, &g->item[i]);
