@@ -59,11 +59,11 @@ static inline int nest_check_config(const struct nest_pt_config *c, enum nest_co
 	if (((c->flags & NEST_PT_SHARED) && !NEST_HAS_SHARED) ||
 	    ((c->flags & NEST_PT_UPPER) && f->ia_kind != NEST_IA_SPLIT))
 		return NEST_E_UNSUPPORTED;
-	ia_bits = c->ia_bits ? c->ia_bits : f->ia_default(c->features);
+	ia_bits = c->ia_bits ? c->ia_bits : f->ia_default;
 	oa_bits = c->oa_bits ? c->oa_bits : f->oa_default(c->features);
 	*field = NEST_CONFIG_IA_BITS;
-	if (ia_bits < f->ia_min(c->features) || ia_bits > f->ia_max(c->features) ||
-	    !f->ia_ok(c->features, ia_bits))
+	if (ia_bits < f->ia_min || ia_bits > f->ia_max(c->features) ||
+	    (f->ia_ok && !f->ia_ok(c->features, ia_bits)))
 		return NEST_E_UNSUPPORTED;
 	*field = NEST_CONFIG_OA_BITS;
 	if (oa_bits > f->oa_max(c->features) || oa_bits <= f->page_shift)

@@ -105,7 +105,7 @@ int nest_pte_mark(const struct nest_format *format, uint32_t features, uint64_t 
 	f = nest_descriptor(format);
 	err = check_features(f, features);
 	if (!err)
-		*out = nest_soft_word(NEST_SOFT_MARK, value) | f->soft_bits(features, 0);
+		*out = nest_soft_word(NEST_SOFT_MARK, value) | nest_soft_bits(f, features, 0);
 	return err;
 }
 
@@ -122,10 +122,11 @@ int nest_pte_absent(const struct nest_format *format, unsigned level, uint32_t f
 	if (!err && level >= levels(f, features))
 		err = NEST_E_UNSUPPORTED;
 	/* The table matters only where it shows in the entry. */
-	if (!err && f->absent(features, level, invalid_table) != f->absent(features, level, 0))
+	if (!err && nest_absent_word(f, features, level, invalid_table) !=
+			    nest_absent_word(f, features, level, 0))
 		err = check_pa(f, features, invalid_table, f->page_shift);
 	if (!err)
-		*out = f->absent(features, level, invalid_table);
+		*out = nest_absent_word(f, features, level, invalid_table);
 	return err;
 }
 
@@ -135,7 +136,7 @@ static bool is_made(const struct nest_fmt *f, unsigned level, uint32_t features,
 {
 	nest_pte_t again;
 
-	if (f->is_contig(level, pte))
+	if (f->is_contig && f->is_contig(level, pte))
 		pte = f->uncontig(level, pte, 0);
 	return f->leaf(features, level, attr, &again) == NEST_OK &&
 	       !((again ^ pte) & ~f->pa_mask(features, level));
@@ -211,16 +212,16 @@ int nest_format_describe(const struct nest_format *format, uint32_t features,
 		.stage2 = f->stage2,
 		.page_shift = f->page_shift,
 		.index_bits = f->index_bits,
-		.ia_min = f->ia_min(features),
+		.ia_min = f->ia_min,
 		.ia_max = f->ia_max(features),
-		.ia_default = f->ia_default(features),
+		.ia_default = f->ia_default,
 		.oa_max = f->oa_max(features),
 		.oa_default = f->oa_default(features),
 		.root_extra_bits = f->root_extra_bits,
 		.leaf_levels = f->leaf_levels(features),
 		.features = nest_known_features(f),
 		.sign_extended = f->ia_kind == NEST_IA_SIGNED,
-		.fresh_needs_flush = f->fresh_flush(features),
+		.fresh_needs_flush = nest_fresh_flush(f, features),
 	};
 	for (unsigned l = 0; l < NEST_MAX_LEVELS; l++)
 		out->contig_shift[l] = nest_contig_shift(f, features, l);

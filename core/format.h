@@ -47,26 +47,25 @@ struct nest_fmt {
 			      aside) */
 
 	/*
-	 * Input width: smallest, largest and default number of bits with these features, and
-	 * whether `bits` in that range is legal.
+	 * Input width: smallest, default, and with these features largest number of bits, and
+	 * whether `bits` in that range is legal; NULL: it is.
 	 */
-	uint8_t (*ia_min)(uint32_t features);
+	uint8_t ia_min, ia_default;
 	uint8_t (*ia_max)(uint32_t features);
-	uint8_t (*ia_default)(uint32_t features);
 	bool (*ia_ok)(uint32_t features, unsigned bits);
 	/* Output width: largest, and the default. */
 	uint8_t (*oa_max)(uint32_t features);
 	uint8_t (*oa_default)(uint32_t features);
 	/* Bit n: leaves may stand at level n. Always a run from bit 0. */
 	uint8_t (*leaf_levels)(uint32_t features);
-	/* log2 of the entries of a contiguous group at that level; 0: none. */
+	/* log2 of the entries of a contiguous group at that level; 0, or NULL: none. */
 	uint8_t (*contig_shift)(uint32_t features, unsigned level);
-	/* Invalid to valid must be flushed, since the TLB may hold invalid entries. */
+	/* Invalid to valid must be flushed, since the TLB may hold invalid entries. NULL: never. */
 	bool (*fresh_flush)(uint32_t features);
 	/*
 	 * Must the change from one live entry to another go through an invalid one
 	 * (break-before-make)? Both are valid leaves or tables of `level`. The engine leaves
-	 * NEST_FEAT_BBM2 out of the features where frames or memory types change.
+	 * NEST_FEAT_BBM2 out of the features where frames or memory types change. NULL: never.
 	 */
 	bool (*needs_break)(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to);
 
@@ -95,7 +94,7 @@ struct nest_fmt {
 	int (*attr)(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t *out);
 	/*
 	 * Is it a member of a contiguous group? Make it one; make entry `index` of a group a leaf
-	 * of its own.
+	 * of its own. NULL where there are none.
 	 */
 	bool (*is_contig)(unsigned level, nest_pte_t pte);
 	nest_pte_t (*contig)(unsigned level, nest_pte_t leaf);
@@ -106,7 +105,7 @@ struct nest_fmt {
 	nest_pa_t (*table_pa)(nest_pte_t pte);
 	/*
 	 * Nothing at `level`; `invalid` is an all-absent table one level down where the format
-	 * needs one.
+	 * needs one. NULL: 0.
 	 */
 	nest_pte_t (*absent)(uint32_t features, unsigned level, nest_pa_t invalid);
 	/*
@@ -122,7 +121,10 @@ struct nest_fmt {
 	 * or, neither holding, is it not simply invalid? `oa_bits` is the largest width.
 	 */
 	bool (*is_reserved)(uint32_t features, unsigned level, nest_pte_t pte);
-	/* Added to every software word so that hardware leaves it alone (EPT: suppress #VE). */
+	/*
+	 * Added to every software word so that hardware leaves it alone (EPT: suppress #VE). NULL:
+	 * 0.
+	 */
 	nest_pte_t (*soft_bits)(uint32_t features, unsigned level);
 	/*
 	 * The leaf with these of accessed and dirty also set, where they are tracked (ad_always or
@@ -146,7 +148,7 @@ static inline bool nest_features_ok(const struct nest_fmt *f, uint32_t features)
 
 NEST_INLINE uint8_t nest_contig_shift(const struct nest_fmt *f, uint32_t features, unsigned level)
 {
-	return NEST_HAS_CONTIG ? f->contig_shift(features, level) : 0;
+	return NEST_HAS_CONTIG && f->contig_shift ? f->contig_shift(features, level) : 0;
 }
 
 /* Is it a leaf and a member of a contiguous group? */
@@ -160,12 +162,24 @@ NEST_INLINE bool nest_is_member(const struct nest_fmt *f, uint32_t features, uns
 NEST_INLINE bool nest_needs_break(const struct nest_fmt *f, uint32_t features, unsigned level,
 				  nest_pte_t from, nest_pte_t to)
 {
-	return NEST_HAS_BREAK && f->needs_break(features, level, from, to);
+	return NEST_HAS_BREAK && f->needs_break && f->needs_break(features, level, from, to);
 }
 
 NEST_INLINE bool nest_fresh_flush(const struct nest_fmt *f, uint32_t features)
 {
-	return NEST_HAS_FRESH && f->fresh_flush(features);
+	return NEST_HAS_FRESH && f->fresh_flush && f->fresh_flush(features);
+}
+
+NEST_INLINE nest_pte_t nest_absent_word(const struct nest_fmt *f, uint32_t features, unsigned level,
+					nest_pa_t invalid)
+{
+	return f->absent ? f->absent(features, level, invalid) : 0;
+}
+
+/* What keeps hardware from a word for software at `level`. */
+NEST_INLINE nest_pte_t nest_soft_bits(const struct nest_fmt *f, uint32_t features, unsigned level)
+{
+	return f->soft_bits ? f->soft_bits(features, level) : 0;
 }
 
 NEST_INLINE bool nest_absent_is_table(const struct nest_fmt *f)

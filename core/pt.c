@@ -329,7 +329,7 @@ static int use_mark(const struct nest_pt *pt, uint64_t value, struct nest_reques
 	if (value > NEST_MARK_MAX)
 		return NEST_E_RANGE;
 	rq->word = nest_soft_word(NEST_SOFT_MARK, value) |
-		   nest_fmt_of(pt)->soft_bits(pt->features, 0);
+		   nest_soft_bits(nest_fmt_of(pt), pt->features, 0);
 	if (rq->cap >= nest_fmt_of(pt)->mark_levels)
 		rq->cap = (uint8_t)(nest_fmt_of(pt)->mark_levels - 1);
 	return NEST_OK;

@@ -44,8 +44,8 @@ static int new_table(struct nest_pt *pt, unsigned level, uint64_t size, nest_pa_
 /* Does an absent directory point to an all-absent table? */
 static bool needs_invalid_tables(const struct nest_fmt *f, uint32_t features)
 {
-	return NEST_HAS_FRESH &&
-	       f->absent(features, 1, 0) != f->absent(features, 1, NEST_BIT(f->page_shift));
+	return NEST_HAS_FRESH && nest_absent_word(f, features, 1, 0) !=
+					 nest_absent_word(f, features, 1, NEST_BIT(f->page_shift));
 }
 
 /* Take over what the caller asks for, or refuse it. */
@@ -83,12 +83,12 @@ static int make_busy(struct nest_pt *pt, unsigned level)
 
 	if (level == 0 || !nest_absent_is_table(f)) {
 		pt->busy[level] = nest_soft_word(NEST_SOFT_LIMBO, 0) |
-				  f->soft_bits(pt->features, level);
+				  nest_soft_bits(f, pt->features, level);
 		return NEST_OK;
 	}
 	err = new_table(pt, level - 1, nest_table_size(pt), &table);
 	if (!err)
-		pt->busy[level] = f->absent(pt->features, level, table);
+		pt->busy[level] = nest_absent_word(f, pt->features, level, table);
 	return err;
 }
 
@@ -98,11 +98,11 @@ static int make_absent(struct nest_pt *pt)
 	const struct nest_fmt *f = nest_fmt_of(pt);
 	int err = NEST_OK;
 
-	pt->absent[0] = f->absent(pt->features, 0, 0);
+	pt->absent[0] = nest_absent_word(f, pt->features, 0, 0);
 	for (unsigned l = 1; l <= pt->top && !err; l++) {
 		if (needs_invalid_tables(f, pt->features))
 			err = new_table(pt, l - 1, nest_table_size(pt), &pt->invalid[l - 1]);
-		pt->absent[l] = f->absent(pt->features, l, pt->invalid[l - 1]);
+		pt->absent[l] = nest_absent_word(f, pt->features, l, pt->invalid[l - 1]);
 	}
 	for (unsigned l = 0; l <= pt->top; l++)
 		pt->lent[l] = pt->busy[l] = pt->absent[l];

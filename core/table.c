@@ -187,7 +187,8 @@ static void defer_free(struct nest_pt *pt, nest_pa_t table, unsigned level)
 	nest_pte_t *t = nest_va(pt, table);
 
 	for (unsigned i = 0; i < NEST_LIMBO_OWN; i++)
-		nest_limbo_set(t, i, words[i], nest_fmt_of(pt)->soft_bits(pt->features, level));
+		nest_limbo_set(t, i, words[i],
+			       nest_soft_bits(nest_fmt_of(pt), pt->features, level));
 	pt->host->defer(pt->ctx, limbo_end, t);
 }
 

@@ -10,22 +10,10 @@
 
 #include "arch/riscv/pte.h"
 
-static inline uint8_t ia_min(uint32_t features)
-{
-	(void)features;
-	return 41;
-}
-
 static inline uint8_t ia_max(uint32_t features)
 {
 	(void)features;
 	return 59;
-}
-
-static inline uint8_t ia_default(uint32_t features)
-{
-	(void)features;
-	return 50;
 }
 
 static inline bool ia_ok(uint32_t features, unsigned bits)
@@ -52,9 +40,9 @@ static const struct nest_fmt riscv_g = {
 	.ia_kind = NEST_IA_PLAIN,
 	.root_extra_bits = 2,
 	.attrs = RV_ATTRS,
-	.ia_min = ia_min,
+	.ia_min = 41,
 	.ia_max = ia_max,
-	.ia_default = ia_default,
+	.ia_default = 50,
 	.ia_ok = ia_ok,
 	.leaf = leaf,
 	.attr = attr_of,

@@ -141,24 +141,6 @@ NEST_INLINE nest_pte_t set_ad(uint32_t features, unsigned level, nest_pte_t pte,
 	return a64_set_ad(features, pte, ad, !(pte & AP_READ_ONLY), 0, AP_READ_ONLY);
 }
 
-static inline uint8_t ia_min(uint32_t features)
-{
-	(void)features;
-	return 25;
-}
-
-static inline uint8_t ia_default(uint32_t features)
-{
-	(void)features;
-	return 48;
-}
-
-static inline bool ia_ok(uint32_t features, unsigned bits)
-{
-	(void)features, (void)bits;
-	return true;
-}
-
 /* `large`: the feature that widens this granule's addresses to 52 bits. */
 #define S1_FORMAT(id, text, ps, large)                                                             \
 	A64_GRANULE(id, ps)                                                                        \
@@ -168,9 +150,8 @@ static inline bool ia_ok(uint32_t features, unsigned bits)
 		.features = A64_FEATURES | NEST_FEAT_EL2 | (large),                                \
 		.attrs = NEST_RWX | NEST_XU | NEST_U | NEST_G | NEST_ACCESSED | NEST_DIRTY |       \
 			 NEST_DBM | NEST_SW_MASK,                                                  \
-		.ia_min = ia_min,                                                                  \
-		.ia_default = ia_default,                                                          \
-		.ia_ok = ia_ok,                                                                    \
+		.ia_min = 25,                                                                      \
+		.ia_default = 48,                                                                  \
 		.leaf = leaf,                                                                      \
 		.set_ad = set_ad,                                                                  \
 		A64_COMMON(id, ps),                                                                \

@@ -228,12 +228,6 @@ static inline nest_pte_t a64_shareability(uint32_t features, nest_attr_t mt)
 
 /* ---- What does not depend on the granule ---- */
 
-NEST_INLINE bool a64_no_fresh_flush(uint32_t features)
-{
-	(void)features;
-	return false;
-}
-
 NEST_INLINE bool a64_is_contig(unsigned level, nest_pte_t pte)
 {
 	(void)level;
@@ -250,18 +244,6 @@ static inline nest_pte_t a64_uncontig(unsigned level, nest_pte_t pte, unsigned i
 {
 	(void)level, (void)index;
 	return pte & ~A64_CONTIG;
-}
-
-static inline nest_pte_t a64_absent(uint32_t features, unsigned level, nest_pa_t invalid)
-{
-	(void)features, (void)level, (void)invalid;
-	return 0;
-}
-
-NEST_INLINE nest_pte_t a64_soft_bits(uint32_t features, unsigned level)
-{
-	(void)features, (void)level;
-	return 0;
 }
 
 /* ---- One granule ---- */
@@ -318,12 +300,11 @@ NEST_INLINE nest_pte_t a64_soft_bits(uint32_t features, unsigned level)
 	.page_shift = (ps), .index_bits = (ps) - 3, .mark_levels = NEST_MAX_LEVELS, .exact = true, \
 	.ia_max = a64_width, .oa_max = a64_width, .oa_default = a64_width,                         \
 	.leaf_levels = id##_leaf_levels, .contig_shift = id##_contig_shift,                        \
-	.fresh_flush = a64_no_fresh_flush, .needs_break = id##_needs_break,                        \
-	.pa_bits = id##_pa_bits, .pa_mask = id##_pa_mask, .leaf_pa = id##_leaf_pa,                 \
-	.attr = id##_attr, .is_contig = a64_is_contig, .contig = a64_contig,                       \
-	.uncontig = a64_uncontig, .table = id##_table, .table_pa = id##_table_pa,                  \
-	.absent = a64_absent, .is_leaf = a64_is_leaf, .is_table = a64_is_table,                    \
-	.is_reserved = id##_is_reserved, .soft_bits = a64_soft_bits
+	.needs_break = id##_needs_break, .pa_bits = id##_pa_bits, .pa_mask = id##_pa_mask,         \
+	.leaf_pa = id##_leaf_pa, .attr = id##_attr, .is_contig = a64_is_contig,                    \
+	.contig = a64_contig, .uncontig = a64_uncontig, .table = id##_table,                       \
+	.table_pa = id##_table_pa, .is_leaf = a64_is_leaf, .is_table = a64_is_table,               \
+	.is_reserved = id##_is_reserved
 
 /* ---- Registers ---- */
 

@@ -55,34 +55,13 @@ NEST_INLINE bool la_tracks_d(uint32_t features)
 	return (features & (NEST_FEAT_HW_D | NEST_FEAT_SW_AD)) != 0;
 }
 
-static inline uint8_t la_ia_min(unsigned page_shift)
-{
-	return (uint8_t)(page_shift + 2 * (page_shift - 3) + 1);
-}
-
-static inline uint8_t la_ia_min_4k(uint32_t features)
-{
-	(void)features;
-	return la_ia_min(12);
-}
-
-static inline uint8_t la_ia_min_16k(uint32_t features)
-{
-	(void)features;
-	return la_ia_min(14);
-}
+/* Two levels of directories at least, and a bit of the third. */
+enum { la_ia_min_4k = 12 + 2 * 9 + 1, la_ia_min_16k = 14 + 2 * 11 + 1 };
 
 NEST_INLINE uint8_t la_width(uint32_t features)
 {
 	(void)features;
 	return 48;
-}
-
-/* Any width: the root is as narrow as it takes. */
-static inline bool la_ia_ok(uint32_t features, unsigned bits)
-{
-	(void)features, (void)bits;
-	return true;
 }
 
 /* 2 MiB and 1 GiB. A huge entry is a pair of TLB pages of half its size; PRCFG2 lists those. */
@@ -97,12 +76,6 @@ static inline uint8_t la_leaf_levels_16k(uint32_t features)
 {
 	(void)features;
 	return 3;
-}
-
-NEST_INLINE uint8_t la_contig_shift(uint32_t features, unsigned level)
-{
-	(void)features, (void)level;
-	return 0;
 }
 
 /* A refill by software puts invalid entries into the TLB; the hardware walker does not. */
@@ -180,24 +153,6 @@ NEST_INLINE int la_attr(uint32_t features, unsigned level, nest_pte_t pte, nest_
 		attr |= NEST_DIRTY;
 	*out = attr;
 	return NEST_OK;
-}
-
-NEST_INLINE bool la_is_contig(unsigned level, nest_pte_t pte)
-{
-	(void)level, (void)pte;
-	return false;
-}
-
-NEST_INLINE nest_pte_t la_contig(unsigned level, nest_pte_t pte)
-{
-	(void)level;
-	return pte;
-}
-
-static inline nest_pte_t la_uncontig(unsigned level, nest_pte_t pte, unsigned index)
-{
-	(void)level, (void)index;
-	return pte;
 }
 
 static inline nest_pte_t la_table(uint32_t features, nest_pa_t pa)
@@ -287,12 +242,10 @@ NEST_INLINE nest_pte_t la_set_ad(uint32_t features, unsigned level, nest_pte_t p
 	.absent_is_table = true, .dirty_needs_accessed = true, .page_shift = LA_PAGE_SHIFT_##size, \
 	.index_bits = LA_PAGE_SHIFT_##size - 3, .mark_levels = 1, .exact = true,                   \
 	.features = NEST_FEAT_HW_AD | NEST_FEAT_SW_AD | NEST_FEAT_PTW, .ia_min = la_ia_min_##size, \
-	.ia_max = la_width, .ia_default = la_width, .ia_ok = la_ia_ok, .oa_max = la_width,         \
-	.oa_default = la_width, .leaf_levels = la_leaf_levels_##size,                              \
-	.contig_shift = la_contig_shift, .fresh_flush = la_fresh_flush,                            \
+	.ia_max = la_width, .ia_default = 48, .oa_max = la_width, .oa_default = la_width,          \
+	.leaf_levels = la_leaf_levels_##size, .fresh_flush = la_fresh_flush,                       \
 	.needs_break = la_needs_break, .leaf = la_leaf, .pa_bits = la_pa_bits,                     \
-	.pa_mask = la_pa_mask, .leaf_pa = la_leaf_pa, .is_contig = la_is_contig,                   \
-	.contig = la_contig, .uncontig = la_uncontig, .table = la_table, .table_pa = la_table_pa,  \
+	.pa_mask = la_pa_mask, .leaf_pa = la_leaf_pa, .table = la_table, .table_pa = la_table_pa,  \
 	.absent = la_absent, .is_leaf = la_is_leaf, .is_table = la_is_table,                       \
 	.is_reserved = la_is_reserved_##size, .soft_bits = la_soft_bits, .set_ad = la_set_ad
 

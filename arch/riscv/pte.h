@@ -224,35 +224,19 @@ NEST_INLINE bool rv_fresh_flush(uint32_t features)
 	return !(features & NEST_FEAT_SVVPTC);
 }
 
-/* Old and new may both be used until the fence, whatever was changed; nothing worse can happen. */
-NEST_INLINE bool rv_needs_break(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to)
-{
-	(void)features, (void)level, (void)from, (void)to;
-	return false;
-}
-
-static inline nest_pte_t rv_absent(uint32_t features, unsigned level, nest_pa_t invalid)
-{
-	(void)features, (void)level, (void)invalid;
-	return 0;
-}
-
-NEST_INLINE nest_pte_t rv_soft_bits(uint32_t features, unsigned level)
-{
-	(void)features, (void)level;
-	return 0;
-}
-
-/* The part of a descriptor that both stages share. */
+/*
+ * The part of a descriptor that both stages share. Nothing needs a break: old and new may both be
+ * used until the fence, whatever was changed; nothing worse can happen.
+ */
 #define RV_COMMON                                                                                  \
 	.dirty_needs_accessed = true, .page_shift = 12, .index_bits = 9,                           \
 	.mark_levels = NEST_MAX_LEVELS, .features = RV_FEATURES, .oa_max = rv_oa_max,              \
 	.oa_default = rv_oa_max, .leaf_levels = rv_leaf_levels, .contig_shift = rv_contig_shift,   \
-	.fresh_flush = rv_fresh_flush, .needs_break = rv_needs_break, .pa_bits = rv_pa_bits,       \
-	.pa_mask = rv_pa_mask, .leaf_pa = rv_leaf_pa, .is_contig = rv_is_contig,                   \
-	.contig = rv_contig, .uncontig = rv_uncontig, .table = rv_table, .table_pa = rv_table_pa,  \
-	.absent = rv_absent, .is_leaf = rv_is_leaf, .is_table = rv_is_table,                       \
-	.is_reserved = rv_is_reserved, .soft_bits = rv_soft_bits, .set_ad = rv_set_ad
+	.fresh_flush = rv_fresh_flush, .pa_bits = rv_pa_bits, .pa_mask = rv_pa_mask,               \
+	.leaf_pa = rv_leaf_pa, .is_contig = rv_is_contig, .contig = rv_contig,                     \
+	.uncontig = rv_uncontig, .table = rv_table, .table_pa = rv_table_pa,                       \
+	.is_leaf = rv_is_leaf, .is_table = rv_is_table, .is_reserved = rv_is_reserved,             \
+	.set_ad = rv_set_ad
 
 /*
  * hgatp and satp: MODE 63:60 is 8 for three levels, 9 for four, 10 for five; `id` stands in bits

@@ -8,22 +8,10 @@
 
 #include "arch/riscv/pte.h"
 
-static inline uint8_t ia_min(uint32_t features)
-{
-	(void)features;
-	return 39;
-}
-
 static inline uint8_t ia_max(uint32_t features)
 {
 	(void)features;
 	return 57;
-}
-
-static inline uint8_t ia_default(uint32_t features)
-{
-	(void)features;
-	return 48;
 }
 
 static inline bool ia_ok(uint32_t features, unsigned bits)
@@ -48,9 +36,9 @@ static const struct nest_fmt riscv_sv = {
 	.name = "riscv-sv",
 	.ia_kind = NEST_IA_SIGNED,
 	.attrs = RV_ATTRS | NEST_U | NEST_G,
-	.ia_min = ia_min,
+	.ia_min = 39,
 	.ia_max = ia_max,
-	.ia_default = ia_default,
+	.ia_default = 48,
 	.ia_ok = ia_ok,
 	.leaf = leaf,
 	.attr = attr_of,

@@ -32,12 +32,6 @@ static inline nest_attr_t x86_sw_from_pte(nest_pte_t pte)
 	return (nest_attr_t)(pte >> 36) & NEST_SW_MASK;
 }
 
-static inline uint8_t x86_ia_default(uint32_t features)
-{
-	(void)features;
-	return 48;
-}
-
 static inline uint8_t x86_ia_max(uint32_t features)
 {
 	return features & NEST_FEAT_LA57 ? 57 : 48;
@@ -59,24 +53,6 @@ static inline uint8_t x86_leaf_levels(uint32_t features)
 	return features & NEST_FEAT_1G ? 7 : 3;
 }
 
-NEST_INLINE uint8_t x86_contig_shift(uint32_t features, unsigned level)
-{
-	(void)features, (void)level;
-	return 0;
-}
-
-NEST_INLINE bool x86_fresh_flush(uint32_t features)
-{
-	(void)features;
-	return false;
-}
-
-NEST_INLINE bool x86_needs_break(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to)
-{
-	(void)features, (void)level, (void)from, (void)to;
-	return false;
-}
-
 NEST_INLINE nest_pte_t x86_pa_bits(unsigned level, nest_pa_t pa)
 {
 	(void)level;
@@ -94,24 +70,6 @@ NEST_INLINE nest_pa_t x86_leaf_pa(uint32_t features, unsigned level, nest_pte_t 
 	return pte & x86_pa_mask(features, level);
 }
 
-NEST_INLINE bool x86_is_contig(unsigned level, nest_pte_t pte)
-{
-	(void)level, (void)pte;
-	return false;
-}
-
-NEST_INLINE nest_pte_t x86_contig(unsigned level, nest_pte_t pte)
-{
-	(void)level;
-	return pte;
-}
-
-static inline nest_pte_t x86_uncontig(unsigned level, nest_pte_t pte, unsigned index)
-{
-	(void)level, (void)index;
-	return pte;
-}
-
 NEST_INLINE nest_pa_t x86_table_pa(nest_pte_t pte)
 {
 	return pte & X86_ADDRESS;
@@ -120,12 +78,9 @@ NEST_INLINE nest_pa_t x86_table_pa(nest_pte_t pte)
 /* The part of a descriptor that is the same in all three. */
 #define X86_GEOMETRY                                                                               \
 	.page_shift = X86_PAGE_SHIFT, .index_bits = X86_INDEX_BITS,                                \
-	.mark_levels = NEST_MAX_LEVELS, .ia_min = x86_ia_default, .ia_max = x86_ia_max,            \
-	.ia_default = x86_ia_default, .ia_ok = x86_ia_ok, .oa_max = x86_oa_bits,                   \
-	.oa_default = x86_oa_bits, .leaf_levels = x86_leaf_levels,                                 \
-	.contig_shift = x86_contig_shift, .fresh_flush = x86_fresh_flush,                          \
-	.needs_break = x86_needs_break, .pa_bits = x86_pa_bits, .pa_mask = x86_pa_mask,            \
-	.leaf_pa = x86_leaf_pa, .is_contig = x86_is_contig, .contig = x86_contig,                  \
-	.uncontig = x86_uncontig, .table_pa = x86_table_pa
+	.mark_levels = NEST_MAX_LEVELS, .ia_min = 48, .ia_default = 48, .ia_max = x86_ia_max,      \
+	.ia_ok = x86_ia_ok, .oa_max = x86_oa_bits, .oa_default = x86_oa_bits,                      \
+	.leaf_levels = x86_leaf_levels, .pa_bits = x86_pa_bits, .pa_mask = x86_pa_mask,            \
+	.leaf_pa = x86_leaf_pa, .table_pa = x86_table_pa
 
 #endif

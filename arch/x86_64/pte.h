@@ -102,12 +102,6 @@ static inline nest_pte_t x86_table(uint32_t features, nest_pa_t pa)
 	return pa | X86_P | X86_RW | X86_US;
 }
 
-static inline nest_pte_t x86_absent(uint32_t features, unsigned level, nest_pa_t invalid)
-{
-	(void)features, (void)level, (void)invalid;
-	return 0;
-}
-
 NEST_INLINE bool x86_is_leaf(unsigned level, nest_pte_t pte)
 {
 	return (pte & X86_P) && (level == 0 || (pte & X86_PS));
@@ -127,12 +121,6 @@ static inline bool x86_is_reserved(uint32_t features, unsigned level, nest_pte_t
 	       (pte & NEST_BITS(x86_shift(level) - 1, 13));
 }
 
-NEST_INLINE nest_pte_t x86_soft_bits(uint32_t features, unsigned level)
-{
-	(void)features, (void)level;
-	return 0;
-}
-
 NEST_INLINE nest_pte_t x86_set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad)
 {
 	(void)features, (void)level;
@@ -141,8 +129,8 @@ NEST_INLINE nest_pte_t x86_set_ad(uint32_t features, unsigned level, nest_pte_t 
 
 /* The part of a descriptor that is the same in the first stage and in NPT. */
 #define X86_ENTRIES                                                                                \
-	X86_GEOMETRY, .ad_always = true, .table = x86_table, .absent = x86_absent,                 \
-		.is_leaf = x86_is_leaf, .is_table = x86_is_table, .soft_bits = x86_soft_bits,      \
-		.set_ad = x86_set_ad, .features = NEST_FEAT_1G | NEST_FEAT_LA57 | NEST_FEAT_PAT
+	X86_GEOMETRY, .ad_always = true, .table = x86_table, .is_leaf = x86_is_leaf,               \
+		.is_table = x86_is_table, .set_ad = x86_set_ad,                                    \
+		.features = NEST_FEAT_1G | NEST_FEAT_LA57 | NEST_FEAT_PAT
 
 #endif

@@ -19,12 +19,6 @@ static uint8_t ia_bits(uint32_t features)
 	return TOY_IA_BITS;
 }
 
-static bool ia_ok(uint32_t features, unsigned bits)
-{
-	(void)features;
-	return bits == TOY_IA_BITS;
-}
-
 static uint8_t oa_bits(uint32_t features)
 {
 	(void)features;
@@ -47,18 +41,6 @@ static bool yes(uint32_t features)
 {
 	(void)features;
 	return true;
-}
-
-static bool no(uint32_t features)
-{
-	(void)features;
-	return false;
-}
-
-static bool never_break(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to)
-{
-	(void)features, (void)level, (void)from, (void)to;
-	return false;
 }
 
 static bool break_for_shape(uint32_t features, unsigned level, nest_pte_t from, nest_pte_t to)
@@ -130,12 +112,6 @@ static nest_pa_t table_pa(nest_pte_t pte)
 	return pte & ADDRESS;
 }
 
-static nest_pte_t absent(uint32_t features, unsigned level, nest_pa_t invalid)
-{
-	(void)features, (void)level, (void)invalid;
-	return 0;
-}
-
 static bool is_leaf(unsigned level, nest_pte_t pte)
 {
 	(void)level;
@@ -154,12 +130,6 @@ static bool is_reserved(uint32_t features, unsigned level, nest_pte_t pte)
 	return level == 0 && is_table(level, pte);
 }
 
-static nest_pte_t soft_bits(uint32_t features, unsigned level)
-{
-	(void)features, (void)level;
-	return 0;
-}
-
 static nest_pte_t set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest_attr_t ad)
 {
 	(void)features, (void)level, (void)ad;
@@ -175,10 +145,9 @@ static nest_pte_t set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest
 	  .mark_levels = 3,                                                                        \
 	  .features = NEST_FEAT_CONTIG,                                                            \
 	  .attrs = NEST_RWX,                                                                       \
-	  .ia_min = ia_bits,                                                                       \
+	  .ia_min = TOY_IA_BITS,                                                                   \
 	  .ia_max = ia_bits,                                                                       \
-	  .ia_default = ia_bits,                                                                   \
-	  .ia_ok = ia_ok,                                                                          \
+	  .ia_default = TOY_IA_BITS,                                                               \
 	  .oa_max = oa_bits,                                                                       \
 	  .oa_default = oa_bits,                                                                   \
 	  .leaf_levels = leaf_levels,                                                              \
@@ -195,15 +164,13 @@ static nest_pte_t set_ad(uint32_t features, unsigned level, nest_pte_t pte, nest
 	  .uncontig = uncontig,                                                                    \
 	  .table = table,                                                                          \
 	  .table_pa = table_pa,                                                                    \
-	  .absent = absent,                                                                        \
 	  .is_leaf = is_leaf,                                                                      \
 	  .is_table = is_table,                                                                    \
 	  .is_reserved = is_reserved,                                                              \
-	  .soft_bits = soft_bits,                                                                  \
 	  .set_ad = set_ad }
 
-static const struct nest_fmt plain = TOY("toy-plain", yes, never_break);
-static const struct nest_fmt broken = TOY("toy-break", no, break_for_shape);
+static const struct nest_fmt plain = TOY("toy-plain", yes, NULL);
+static const struct nest_fmt broken = TOY("toy-break", NULL, break_for_shape);
 
 const bool toy_is_small = NEST_SMALL;
 
