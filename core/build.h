@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a build may leave out or choose, and the words for functions that follow from it. No other
- * file asks for a compiler option or for a macro of the build system.
+ * Everything that depends on how the library is built: compiler options, macros of the build
+ * system, and the attributes of functions that follow from them. No other file tests these.
  */
 #ifndef NEST_CORE_BUILD_H
 #define NEST_CORE_BUILD_H
@@ -9,9 +9,8 @@
 #include <stdint.h>
 
 /*
- * The engine is a template, inlined into each format. Where size comes first (-Os) there is one
- * copy for all of them instead, and the compiler sees to the rest; what is called from many places
- * (core/table_inline.h) is a function then.
+ * The engine is inlined into the functions of each format. With -Os there is one copy of it for all
+ * formats, and the helpers of core/table_inline.h are functions that are called.
  */
 #ifdef __OPTIMIZE_SIZE__
 #define NEST_INLINE static inline
@@ -24,14 +23,14 @@
 #endif
 
 /*
- * Where size comes first and there are no contiguous groups, which are more than one entry,
- * core/shared.c changes every table, entry by entry, and the template is left out.
+ * With -Os and without contiguous groups, core/shared.c changes the entries of every table one at a
+ * time, in exclusive mode too, and the loops of core/runs.h are left out.
  */
 #define NEST_ENTRYWISE (NEST_SMALL && !NEST_HAS_CONTIG)
 
 /*
- * A build for one format, NEST_ONLY (CMake sees to it): its descriptor is then a constant for all
- * of the engine, and link-time optimisation can make the most of it.
+ * A build for one format (NEST_ONLY, set by CMake): its descriptor is a constant everywhere in the
+ * engine, so link-time optimisation can remove what the format does not use.
  */
 #ifdef NEST_ONLY
 #define NEST_ONE_FORMAT       1
@@ -49,7 +48,7 @@
 /* Reads memory, and has no other effect than its result. */
 #define NEST_PURE __attribute__((pure))
 
-/* What is out of the ordinary, kept from where it would cost what is ordinary its registers. */
+/* Rare code: not inlined, since it would take registers from the common path. */
 #define NEST_APART __attribute__((noinline))
 
 /* Bits hi..lo set. */
@@ -57,8 +56,8 @@
 #define NEST_BIT(n)       ((uint64_t)1 << (n))
 
 /*
- * What no format of a build needs, the build leaves out (CMake sees to these); what an embedder
- * does without, too. By default all is there.
+ * Parts that a build leaves out because none of its formats needs them, or because the embedder
+ * does not want them. CMake sets these; by default every part is there.
  */
 #ifndef NEST_HAS_SHARED
 #define NEST_HAS_SHARED 1 /* NEST_PT_SHARED */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tables that no walker reaches any more, given back with all below them.
+ * Free tables that no walker reaches any more, with all tables below them.
  */
 #ifndef NEST_CORE_DROP_H
 #define NEST_CORE_DROP_H
 
 #include "core/operate.h"
 
-/* Without a gather, destroy() asks: nobody reads on, so nothing waits. */
+/* Without a gather the caller is nest_pt_destroy(): nobody reads the table, so no grace period. */
 NEST_INLINE void nest_drop_one(const struct nest_fmt *f, struct nest_pt *pt,
 			       const struct nest_gather *g, nest_pa_t table, unsigned level)
 {
@@ -17,7 +17,8 @@ NEST_INLINE void nest_drop_one(const struct nest_fmt *f, struct nest_pt *pt,
 		pt->host->free(pt->ctx, table, (size_t)NEST_BIT(f->page_shift));
 }
 
-/* The tables of leaves that t, one of level 1, points to, unread: most of what there is to free. */
+/* Free the tables of level 0 that t points to, without reading them: they are most of all tables.
+ */
 NEST_INLINE void nest_drop_leaf_tables(const struct nest_fmt *f, struct nest_pt *pt,
 				       const struct nest_gather *g, const nest_pte_t *t)
 {

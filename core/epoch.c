@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Epochs. A CPU inside shows the epoch in which it came; the epoch moves on when every CPU inside
- * shows the present one, so that one which came in epoch n holds it at n + 1 at most. What was
- * taken out in epoch n can be known to CPUs that came in n or before: when it is n + 2 they have
- * left, and it is freed. Who frees is inside itself, in n + 2: the lists then in use are those of
- * n + 1 to n + 3, hence four.
+ * Epochs: when has every CPU stopped reading a table that was taken out?
  *
- * A CPU that was slow to show an epoch which has passed meanwhile only delays; who frees must not
- * have been.
+ * A CPU that enters shows the epoch that it sees. The epoch moves on when every CPU inside shows
+ * the present one: so a CPU that entered in epoch n has left before epoch n + 2. A table that was
+ * taken out in epoch n is known to CPUs that entered in n or before; in epoch n + 2 it is freed.
+ * The CPU that frees it is inside, too, in n + 2, and the lists in use then are those of n + 1 to n
+ * + 3: so there are four.
+ *
+ * A CPU that shows an epoch which has passed, since it was slow, only delays the others. A CPU that
+ * frees must show the present one.
  *
  * A table that waits holds the callback and the next table in words of its own (see
  * nest_free_table()).

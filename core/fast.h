@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One smallest page a call, by the shortest way: the way that a fault goes. A function here does
- * all of a call, or nothing of it: what is out of the ordinary (a missing table, a page that is
- * mapped already, a callback to ask, an argument to refuse) is left, untouched, to the operation
- * that can do everything and knows the errors.
+ * The fast path: one smallest page a call, as a fault needs it. A function here does the whole
+ * call, or it changes nothing and returns false. Everything unusual (a missing table, a page that
+ * is mapped already, a callback to ask, an argument to refuse) is left to the engine, which can do
+ * everything and knows the errors.
  *
- * nest_pt.quick tells in one byte what the host leaves to do. Further down are a few pages of one
- * table a call, for hosts with more callbacks and callers with a gather.
+ * nest_pt.quick says in one byte what the host allows here. At the end of the file are calls on a
+ * few pages of one table, for hosts with more callbacks and for callers with a gather.
  */
 #ifndef NEST_CORE_FAST_H
 #define NEST_CORE_FAST_H
@@ -38,7 +38,7 @@ NEST_INLINE nest_pte_t *nest_page_entry(const struct nest_fmt *f, const struct n
 	const uint64_t mask = NEST_BIT(f->index_bits) - 1;
 	nest_pte_t e = nest_load(&nest_linear(pt, pt->root)[off >> pt->top_shift]);
 
-	/* What one condition says, the next ones need not ask: the compiler sees to that. */
+	/* The compiler leaves out the tests of `top` that one before has decided. */
 	if (pt->top >= 4) {
 		if (!nest_is_pointer(f, pt, 4, e))
 			return NULL;
@@ -94,9 +94,10 @@ NEST_INLINE void nest_flush_pages(const struct nest_pt *pt, nest_ia_t ia, uint64
 /* ---- What is kept of the page before ---- */
 
 /*
- * One page is mostly like the one before: the bits of its entry beside the address, and the
- * attributes that they stand for, are kept in one word, which any CPU may read and write: the
- * attributes stand where an entry has its address. An entry with other bits there is not kept.
+ * Pages that follow one another mostly have the same attributes. So the last leaf is remembered:
+ * the bits of its entry outside the address, and in place of the address the attributes that they
+ * stand for. One word holds both, so any CPU may read and write it. A leaf that has attributes in
+ * bits 47:16 is not remembered.
  */
 #define NEST_MEMO_BITS (NEST_BITS(63, 48) | NEST_BITS(15, 0))
 
@@ -128,7 +129,7 @@ NEST_INLINE bool nest_page_leaf(const struct nest_fmt *f, struct nest_pt *pt, ne
 	if ((attr & ~(f->attrs | NEST_MT_MASK)) || (attr & NEST_MT_MASK) > NEST_MT_DEVICE_STRICT ||
 	    f->leaf(pt->features, 0, attr, out) != NEST_OK)
 		return false;
-	/* In shared mode the first is kept, so that CPUs do not take turns. */
+	/* In shared mode the first one stays: CPUs would overwrite each other's. */
 	if ((*out & ~NEST_MEMO_BITS) || (nest_is_shared(pt) && memo))
 		return true;
 	__atomic_store_n(&pt->page_made, nest_memo(*out, attr), __ATOMIC_RELAXED);
@@ -149,7 +150,7 @@ NEST_INLINE bool nest_page_attr(const struct nest_fmt *f, const struct nest_pt *
 
 /* ---- One page, at its entry ---- */
 
-/* Put a page in place of e, which is none; false: another CPU has been there. */
+/* Store a page in place of e, which is no page; false: another CPU has changed the entry. */
 NEST_INLINE bool nest_put_page(const struct nest_fmt *f, const struct nest_pt *pt, nest_pte_t *p,
 			       nest_pte_t e, nest_pte_t to)
 {
@@ -188,8 +189,8 @@ NEST_INLINE bool nest_stands_alone(const struct nest_fmt *f, const struct nest_p
 }
 
 /*
- * Take a page out and flush it. In exclusive mode only of a table that keeps another one: there is
- * no call but the flush then, and nothing to keep across it.
+ * Take a page out and flush it. In exclusive mode only if its table keeps another page: then the
+ * flush is the only call, and nothing has to be saved across another one.
  */
 NEST_INLINE bool nest_unmap_entry(const struct nest_fmt *f, struct nest_pt *pt, nest_pte_t *p,
 				  nest_ia_t ia, uint64_t off, bool keep_tables)

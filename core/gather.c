@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What changes leave behind, and the order in which it is dealt with: flush, then free, then
- * report.
+ * What a change leaves to be done, in this order: flush the TLBs, free tables, report removed
+ * leaves.
  *
  * A gather that is full is synced early. So an item may be put in only after the store that makes
  * it true: a leaf is recorded when it is gone, a table when nothing points to it.

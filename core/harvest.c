@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Harvesting: tell which pages are dirty or accessed, and make them clean again. One scan of the
- * tables of the range with a run-time descriptor; entries that are alike but for their address are
- * judged once.
+ * Harvest: tell which pages are dirty or accessed, and make them clean again. One pass over the
+ * tables of the range, with a run-time descriptor; entries that differ only in their address are
+ * decoded once.
  *
- * What a reader must not break: a leaf is changed only in place, by compare-and-exchange to the
- * same leaf less the one status, and only after it has been told. So what hardware sets at any
- * moment is told by this call or still there for the next. A leaf that may be written to without
- * showing it is told every time.
+ * Keep this: a leaf is changed in place, by compare-and-exchange, to the same leaf without the one
+ * status, and only after the status has been told. So whatever hardware sets is told by this call
+ * or is still there for the next one. A leaf that can be written to without showing it is told
+ * every time.
  */
 #include "core/operate.h"
 

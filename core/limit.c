@@ -44,8 +44,9 @@ static uint64_t word_span(const struct nest_pt *pt)
 }
 
 /*
- * Whole words of the bitmap, and all of the page, block or group in which they end: of one that is
- * taken in part each part is told, but none could be made clean. NEST_E_BUSY.
+ * End a harvest after a whole word of the bitmap, and after the whole page, block or group in which
+ * that word ends: one that is only partly in the range is told, but cannot be made clean.
+ * NEST_E_BUSY.
  */
 static int harvest_end(struct nest_pt *pt, struct nest_request *rq, uint64_t end)
 {
@@ -62,8 +63,8 @@ static int harvest_end(struct nest_pt *pt, struct nest_request *rq, uint64_t end
 }
 
 /*
- * Cut the request down to its first `budget` entries or so, at a place where the one-shot would end
- * a page or group too. NEST_E_BUSY.
+ * Shorten the request to about its first `budget` entries. It then ends where a call without a
+ * limit would end a page or group, too. NEST_E_BUSY.
  */
 static int cut(struct nest_pt *pt, struct nest_request *rq, uint64_t budget)
 {

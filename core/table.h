@@ -23,7 +23,10 @@ struct nest_at {
 
 /* ---- Table memory ---- */
 
-/* How addresses of tables become pointers, read once by a walk: loads of entries are barriers. */
+/*
+ * How the address of a table becomes a pointer. A walk copies this first: the loads of entries are
+ * barriers, after which the compiler would have to read the fields again.
+ */
 struct nest_view {
 	void *(*to_virt)(void *ctx, nest_pa_t pa);
 	void *ctx;
@@ -42,7 +45,7 @@ NEST_INLINE void *nest_view_va(const struct nest_view *v, nest_pa_t pa)
 	return (void *)(uintptr_t)(pa + v->linear_offset);
 }
 
-/* ---- Small answers that are asked for everywhere (table_inline.h) ---- */
+/* ---- Small helpers (table_inline.h) ---- */
 
 NEST_ONCE void *nest_va(const struct nest_pt *pt, nest_pa_t pa);
 NEST_ONCE void nest_sync_entries(const struct nest_pt *pt, const nest_pte_t *p, uint64_t n);
@@ -59,10 +62,16 @@ NEST_ONCE NEST_PURE uint64_t nest_table_last(const struct nest_fmt *f, const str
  */
 NEST_ONCE unsigned nest_walk_to(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
 				unsigned lowest, nest_pte_t **p, nest_pte_t *e);
-/* What an entry that the engine wrote is. A LoongArch directory is never simply invalid. */
+/*
+ * The kind of an entry that the engine wrote. An empty LoongArch directory entry, which points to a
+ * table of nothing, is NEST_PTE_NONE.
+ */
 NEST_ONCE NEST_PURE enum nest_pte_kind nest_kind(const struct nest_fmt *f, const struct nest_pt *pt,
 						 unsigned level, nest_pte_t e);
-/* Such a word, or one that another CPU has put in an entry while it changes it. */
+/*
+ * Has another CPU taken this entry while it changes it, or does its table wait to be freed? Then
+ * begin again at the root.
+ */
 NEST_ONCE NEST_PURE bool nest_is_busy(const struct nest_fmt *f, const struct nest_pt *pt,
 				      unsigned level, nest_pte_t e);
 /* Offset to caller's address and back; NEST_E_RANGE for an address that the table does not hold. */
@@ -129,8 +138,8 @@ NEST_INLINE unsigned nest_walk_by(const struct nest_fmt *f, const struct nest_pt
 }
 
 /*
- * Without a callback, here; by a callback, by a function of the format's, since calls in the midst
- * of it would cost every walk its registers.
+ * Without host.to_virt the walk is inlined. With it a function of the format does the walk: calls
+ * of to_virt in the middle would cost the caller its registers.
  */
 NEST_INLINE unsigned nest_walk(const struct nest_fmt *f, const struct nest_pt *pt, uint64_t off,
 			       nest_pte_t **p, nest_pte_t *e)
@@ -161,9 +170,9 @@ NEST_INLINE bool nest_is_live(const struct nest_pt *pt)
 }
 
 /*
- * nest_pt.quick: what core/fast.h may do without asking the host. Tables are in the linear map; a
- * change needs neither host.sync nor a look at shared root entries; nor does host.allow have to be
- * asked.
+ * nest_pt.quick: what core/fast.h may do. READ: tables are in the linear map. TAKE: also, entries
+ * can be changed without host.sync, and no root entry is shared with another table. CHANGE: also,
+ * pages can be mapped and rights given without host.allow.
  */
 #define NEST_QUICK_READ   ((uint8_t)1)
 #define NEST_QUICK_TAKE   ((uint8_t)2)
@@ -183,9 +192,9 @@ NEST_INLINE bool nest_is_limbo(const struct nest_fmt *f, unsigned level, nest_pt
 }
 
 /*
- * Is it enough to flush leaves where a page is fresh? Not in shared mode where a hole is a way
- * through a table of nothing: the call that has linked another table there may not have flushed
- * yet, and walkers may still take the old way.
+ * Where a fresh page has to be flushed, is a flush of leaves enough? Not in shared mode where an
+ * empty directory entry leads to a table of nothing: another CPU may have linked a table there and
+ * not have flushed yet, so a TLB may still hold the old directory entry.
  */
 NEST_INLINE bool nest_fresh_is_leaf(const struct nest_fmt *f, const struct nest_pt *pt)
 {
@@ -203,8 +212,8 @@ NEST_INLINE void nest_relax(const struct nest_pt *pt)
 }
 
 /*
- * The smallest pages as which a TLB may hold what stood at `level`: a hole that is walked down to a
- * table of nothing (LoongArch directories) is remembered at level 0.
+ * The lowest level at which a TLB may hold what stood at `level`. Where an empty directory entry
+ * leads to a table of nothing (LoongArch), a TLB remembers the hole as pages of level 0.
  */
 NEST_INLINE unsigned nest_cached_level(const struct nest_fmt *f, uint32_t features, unsigned level)
 {
@@ -234,8 +243,8 @@ NEST_INLINE int nest_ia_to_off(const struct nest_pt *pt, nest_ia_t ia, uint64_t 
 }
 
 /*
- * Tables needed below one entry of `level` so that [first, last] inside it can get entries of its
- * own of at most level `cap`; closed form, also for a range of many entries.
+ * How many tables are needed below entries of `level`, so that all of [first, last] can be written
+ * as entries of level `cap` or lower. Computed without a loop over the range.
  */
 NEST_INLINE uint64_t nest_tables_below(const struct nest_fmt *f, unsigned level, uint64_t first,
 				       uint64_t last, unsigned cap)
