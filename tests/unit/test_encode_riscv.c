@@ -299,7 +299,7 @@ static void no_change_needs_break_and_status_can_be_added(void **state)
 	const nest_attr_t a = NEST_ACCESSED, d = NEST_DIRTY;
 
 	(void)state;
-	assert_false(FG->fmt->needs_break(0, 1, 0x200800df, 0x20000401));
+	assert_false(nest_needs_break(FG->fmt, 0, 1, 0x200800df, 0x20000401));
 	assert_true(FG->fmt->set_ad(NEST_FEAT_SW_AD, 0, 0x1f, a) == 0x5f);
 	assert_true(FG->fmt->set_ad(NEST_FEAT_SW_AD, 0, 0x1f, d) == 0x9f);
 	assert_true(FG->fmt->set_ad(NEST_FEAT_SW_AD, 0, 0x1f, a | d) == 0xdf);
