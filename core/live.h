@@ -102,7 +102,7 @@ void nest_carry_ad(struct nest_pt *pt, nest_pte_t *p, unsigned level, nest_pte_t
  * Write the whole group that the entry belongs to again: with other attributes, and as members of a
  * contiguous group or as single pages.
  */
-void nest_rewrite_group(struct nest_gather *g, const struct nest_at *at, nest_attr_t set,
+void nest_rewrite_group(struct nest_gather *g, const struct nest_at *in, nest_attr_t set,
 			nest_attr_t clear, bool contiguous);
 /*
  * Live leaves among the n entries from `at` on are about to be overwritten by a map with
