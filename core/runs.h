@@ -421,7 +421,8 @@ NEST_INLINE void nest_write_alone(struct nest_how h, struct nest_edit *s, struct
 		n = nest_change_entry(h, s, at, &changed);
 		nest_sync_entries(s->pt, p, n);
 	}
-	at->stop = at->off + (n << shift) - 1;
+	if (n > 1)
+		at->stop = at->off + (n << shift) - 1;
 	if (changed)
 		nest_gather_range(rq->gather, at->off, at->stop, at->level);
 }

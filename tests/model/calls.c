@@ -223,7 +223,8 @@ static struct call draw(struct world *w)
 		plan_unmark(&c);
 		break;
 	case SPLIT:
-		c.level = is_small(w, &c) ? 0 : 1;
+		/* A few pages, too, may be a part of what stays whole at level 1. */
+		c.level = is_small(w, &c) ? (unsigned)world_random(w, 2) : 1;
 		if (!(w->setup.info.leaf_levels >> c.level & 1) ||
 		    c.level >= nest_pt_levels(&w->pt))
 			c.want = NEST_E_UNSUPPORTED;

@@ -178,6 +178,43 @@ static void still_there(struct arena *a, const struct nest_flush *what)
 	detached.seen = true;
 }
 
+static bool is_in_group(const struct fix *f, uint64_t ia)
+{
+	struct nest_mapping m;
+
+	CHECK_OK(nest_pt_query(&f->pt, ia, &m));
+	CHECK_EQ(m.level, 1);
+	return m.contiguous;
+}
+
+static void cut_group(const struct tcase *c)
+{
+	struct fix f;
+	uint64_t s, ia;
+
+	fix_open(&f, c);
+	s = f.max_leaf ? group(&f, 1) : 0;
+	if (!s) {
+		fix_close(&f);
+		return;
+	}
+	ia = place(&f, PLACE_MID, 2 * s);
+	CHECK_OK(nest_pt_map(&f.pt, ia, 4 * s, 2 * s, f.attr, 0, NULL));
+	CHECK(is_in_group(&f, ia) && is_in_group(&f, ia + s));
+	/* One page of the last block of the first group. */
+	CHECK_OK(nest_pt_split(&f.pt, ia + s - span(&f, 1), f.page, 1, NULL));
+	CHECK(!is_in_group(&f, ia));
+	CHECK(is_in_group(&f, ia + s));
+	check_consistent(&f);
+	fix_close(&f);
+}
+
+static void a_group_is_opened_and_the_next_one_stays(void **state)
+{
+	(void)state;
+	sweep(SWEEP_DEFAULT_WIDTH, cut_group);
+}
+
 static void detach(const struct tcase *c)
 {
 	struct fix f;
@@ -613,6 +650,7 @@ int main(void)
 		cmocka_unit_test(a_second_map_never_replaces_the_frame),
 		cmocka_unit_test(rights_and_types_decode_as_they_encode),
 		cmocka_unit_test(a_mark_is_never_taken_for_a_leaf),
+		cmocka_unit_test(a_group_is_opened_and_the_next_one_stays),
 		cmocka_unit_test(zero_length_last_page_and_wrapping),
 	};
 
