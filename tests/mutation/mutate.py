@@ -153,7 +153,9 @@ class UnitTests:
 
     def prepare(self):
         """Configure, build, and find the tests; all of them have to pass."""
-        must_run(["cmake", "--preset", "gcc", "-B", self.build_dir], self.copy, self.log)
+        # A fault may leave a function without a caller: that is a warning.
+        must_run(["cmake", "--preset", "gcc", "-B", self.build_dir, "-DNEST_WERROR=OFF"], self.copy,
+                 self.log)
         self.build("unit_tests" if self.options.sound else "all")
         self.tests = self.find()
         self.of_unit = {name for name, test in self.tests.items() if "/tests/unit/" in test[0][0]}
